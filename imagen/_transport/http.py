@@ -1,5 +1,5 @@
-"""The way to a provider over HTTP: the only file, with the network backend,
-that imports the HTTP client.
+"""The way to a provider over HTTP: by `http1` to the provider's own origin, and
+by httpx2 through a proxy, through a client of the caller's, and to links.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from email.utils import formatdate
-from functools import partial
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx2
 import msgspec
@@ -25,6 +26,9 @@ from ..providers._provider import Provider
 from ..providers._steps import HttpRequest, StreamedReply
 from .proxies import ProxiedTransport, has_proxies, proxy_of
 
+if TYPE_CHECKING:
+    from .http1 import Http1Client
+
 __all__ = ["HttpTransport", "Sign"]
 
 Sign = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Mapping[str, str]]]
@@ -32,10 +36,14 @@ Sign = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Mapping[str, str
 sign, and its body.
 """
 
+Response = TypeVar("Response")
+
 _INFLATE_BYTES = 1 << 20
 # Browsers follow 20; a download from a store takes one or two.
 _MOST_REDIRECTS = 5
 _BREAKS = re.compile(r"[\r\n\t]+")
+# Parsing a URL takes 30 us; most requests have the same few.
+_MOST_URLS = 64
 # Marks a request to another host than the provider's.
 _KEYLESS = "imagen_link"
 
@@ -73,21 +81,16 @@ class HttpTransport:
         self._sign = sign
         self._owns_http = http is None
         self._links: httpx2.AsyncClient | None = None
+        self._direct: Http1Client | None = None
+        self._only_httpx2: bool | None = None
+        self._url = lru_cache(_MOST_URLS)(httpx2.URL)
 
     @asynccontextmanager
     async def open(self, request: HttpRequest) -> AsyncIterator[StreamedReply]:
-        http_request = self._build(request)
-        response = await self._send(http_request)
-        for _ in range(_MOST_REDIRECTS):
-            if (
-                not self._is_link(http_request)
-                or http_request.method != "GET"
-                or not response.has_redirect_location
-            ):
-                break
-            http_request = await self._redirect(request, response)
-            response = await self._send(http_request)
-        reply = _HttpReply(response, partial(self._translate, http_request))
+        url = self._locate(request)
+        send = self._send_directly if self._goes_directly(url, request) else self._send_by_httpx2
+        departure, response = await send(request, url)
+        reply = _HttpReply(response, partial(self._translate, departure))
         try:
             reply.prepare()
             yield reply
@@ -100,32 +103,103 @@ class HttpTransport:
             await self._http.aclose()
         if self._links is not None and self._links is not self._http:
             await self._links.aclose()
+        if self._direct is not None:
+            await self._direct.aclose()
 
-    async def _send(self, http_request: httpx2.Request) -> httpx2.Response:
-        if self._sign is not None and not self._is_link(http_request):
-            await self._add_signature(self._sign, http_request)
-        if self._owns_http:
-            # A transport of the caller's may send the content another way.
-            http_request.stream = _WatchedBody(http_request.stream)
+    # --- straight to the provider ---------------------------------------------
+
+    def _goes_directly(self, url: httpx2.URL, request: HttpRequest) -> bool:
+        if self._only_httpx2 is None:
+            self._only_httpx2 = (
+                not self._owns_http
+                or self._sign is not None
+                or proxy_of(self._base_url) is not None
+            )
+        return not (
+            self._only_httpx2
+            or "upgrade" in request.headers
+            or _origin(url) != _origin(self._base_url)
+        )
+
+    async def _send_directly(
+        self, request: HttpRequest, url: httpx2.URL
+    ) -> tuple[_Departure, _Response]:
+        departure = _Departure(url)
+        send = partial(
+            self._direct_client().send,
+            request.method,
+            url.raw_path,
+            self._headers(request, trusted=True),
+            request.body,
+            departure.note,
+        )
+        return departure, await self._await_head(departure, send)
+
+    def _direct_client(self) -> Http1Client:
+        if self._direct is None:
+            # Imported when used; see _open_http_client.
+            from .http1 import Http1Client
+
+            self._direct = Http1Client(
+                self._base_url,
+                connect_seconds=self._bounds.connect_seconds,
+                write_seconds=self._bounds.idle_seconds,
+            )
+        return self._direct
+
+    async def _await_head(
+        self, departure: _Departure, send: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        """Send a request and return its reply, or raise by what had left."""
         with (
-            self._translate(http_request),
+            self._translate(departure),
             trio.move_on_after(self._bounds.reply_seconds) as wait,
         ):
-            if self._is_link(http_request):
-                await self._check_public(http_request.url)
-                return await self._link_client().send(
-                    http_request, stream=True, follow_redirects=False
-                )
-            return await self._client().send(http_request, stream=True, follow_redirects=False)
+            return await send()
         assert wait.cancelled_caught
-        if not _has_left(http_request):
+        if not departure.has_left:
             seconds = f"no connection within {self._bounds.reply_seconds:g} seconds"
-            raise self._unreachable(http_request.url, trio.TooSlowError(seconds))
+            raise self._unreachable(departure.url, trio.TooSlowError(seconds))
         raise OutcomeUnknownError(
             f"{self._provider.name} gave no answer within {self._bounds.reply_seconds:g} seconds;"
             " it may be billed.",
             details={"fault": "no answer"},
         )
+
+    # --- by httpx2 ------------------------------------------------------------
+
+    async def _send_by_httpx2(
+        self, request: HttpRequest, url: httpx2.URL
+    ) -> tuple[_Departure, _Response]:
+        http_request = self._build(request, url)
+        departure, response = await self._send(http_request)
+        for _ in range(_MOST_REDIRECTS):
+            if (
+                not self._is_link(http_request)
+                or http_request.method != "GET"
+                or not response.has_redirect_location
+            ):
+                break
+            http_request = await self._redirect(request, response)
+            departure, response = await self._send(http_request)
+        return departure, _ClientReply(response)
+
+    async def _send(self, http_request: httpx2.Request) -> tuple[_Departure, httpx2.Response]:
+        is_link = self._is_link(http_request)
+        if self._sign is not None and not is_link:
+            await self._add_signature(self._sign, http_request)
+        # A transport of the caller's may send the content another way.
+        departure = _Departure(http_request.url, has_left=not self._owns_http)
+        if self._owns_http:
+            http_request.stream = _WatchedBody(http_request.stream, departure)
+
+        async def send() -> httpx2.Response:
+            if is_link:
+                await self._check_public(http_request.url)
+            client = self._link_client() if is_link else self._client()
+            return await client.send(http_request, stream=True, follow_redirects=False)
+
+        return departure, await self._await_head(departure, send)
 
     async def _add_signature(self, sign: Sign, http_request: httpx2.Request) -> None:
         """Sign the request as it leaves: each retry has a time of its own."""
@@ -149,7 +223,8 @@ class HttpTransport:
                 raise ValueError("no host")
         except (httpx2.InvalidURL, ValueError) as error:
             raise ProviderError("The link leads on to no URL.", billed="yes") from error
-        return self._build(msgspec.structs.replace(request, url=str(target)))
+        request = msgspec.structs.replace(request, url=str(target))
+        return self._build(request, self._locate(request))
 
     def _is_link(self, http_request: httpx2.Request) -> bool:
         """Return True if the URL is a link to another host than the provider's:
@@ -197,19 +272,21 @@ class HttpTransport:
             )
         return self._links
 
-    def _build(self, request: HttpRequest) -> httpx2.Request:
-        url = self._locate(request)
+    def _headers(self, request: HttpRequest, *, trusted: bool) -> dict[str, str]:
         headers = {"user-agent": self._user_agent, "accept-encoding": "identity", **request.headers}
-        trusted = self._is_providers(url, request)
         if self._key is not None and trusted:
             headers[self._provider.key_header] = self._key_header(self._key)
+        return headers
+
+    def _build(self, request: HttpRequest, url: httpx2.URL) -> httpx2.Request:
+        trusted = self._is_providers(url, request)
         # A client of the caller's may wait for 5 seconds, which is httpx2's
         # default: less than an image takes.
         timeout = _timeout(self._bounds)
         return self._client().build_request(
             request.method,
             url,
-            headers=headers,
+            headers=self._headers(request, trusted=trusted),
             content=request.body or None,
             timeout=timeout,
             extensions={} if trusted else {_KEYLESS: True},
@@ -224,7 +301,7 @@ class HttpTransport:
         text = request.url
         try:
             if "://" not in text and not text.startswith("//"):
-                return httpx2.URL(f"{self._base_url}/{text}")
+                return self._url(f"{self._base_url}/{text}")
             url = httpx2.URL(_tidy_link(text))
             check_host(url)
         except (httpx2.InvalidURL, ValueError) as error:
@@ -250,18 +327,18 @@ class HttpTransport:
         return url
 
     @contextmanager
-    def _translate(self, request: httpx2.Request) -> Iterator[None]:
+    def _translate(self, departure: _Departure) -> Iterator[None]:
         try:
             yield
         except ImagenError:
             raise
         except _NOT_SENT as error:
-            raise self._unreachable(request.url, error) from error
+            raise self._unreachable(departure.url, error) from error
         except Exception as error:
             # Also what is no error of httpx2, as from a transport of the
             # caller's.
-            if not _has_left(request):
-                raise self._unreachable(request.url, error) from error
+            if not departure.has_left:
+                raise self._unreachable(departure.url, error) from error
             raise OutcomeUnknownError(
                 f"The connection to {self._provider.name} broke before the whole answer was there"
                 f" ({_reason(error)}); it may be billed.",
@@ -293,23 +370,34 @@ def _tidy_link(text: str) -> str:
     return f"https:{text}" if text.startswith("//") else text
 
 
-class _WatchedBody(httpx2.AsyncByteStream):
-    """Body of a request, which notes that it leaves. Without it a server has
-    nothing to bill.
+class _Departure:
+    """URL of a request, and a note that it leaves. Without its body a server
+    has nothing to bill.
     """
 
-    def __init__(self, body: httpx2.SyncByteStream | httpx2.AsyncByteStream | None) -> None:
+    def __init__(self, url: httpx2.URL, *, has_left: bool = False) -> None:
+        self.url = url
+        self.has_left = has_left
+
+    def note(self) -> None:
+        self.has_left = True
+
+
+class _WatchedBody(httpx2.AsyncByteStream):
+    """Body of a request, which notes that it leaves."""
+
+    def __init__(
+        self,
+        body: httpx2.SyncByteStream | httpx2.AsyncByteStream | None,
+        departure: _Departure,
+    ) -> None:
         assert isinstance(body, httpx2.AsyncByteStream)
         self._body = body
-        self.has_left = False
+        self._departure = departure
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        self.has_left = True
+        self._departure.note()
         return aiter(self._body)
-
-
-def _has_left(request: httpx2.Request) -> bool:
-    return not isinstance(request.stream, _WatchedBody) or request.stream.has_left
 
 
 def _reason(error: Exception) -> str:
@@ -320,23 +408,54 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
+class _Response(Protocol):
+    """Reply as it comes: of `Http1Client`, or of httpx2."""
+
+    status: int
+    headers: dict[str, str]
+
+    async def receive(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+class _ClientReply:
+    def __init__(self, response: httpx2.Response) -> None:
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._chunks = response.aiter_raw()
+
+    async def receive(self) -> bytes:
+        if self.status == 101:
+            # Imported when used; see _open_http_client.
+            from .tcp import read_socket
+
+            return await read_socket(self._response)
+        return await anext(self._chunks, b"")
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
+        await self._response.aclose()
+
+
 class _HttpReply:
+    """Reply whose body is unpacked."""
+
     def __init__(
-        self, response: httpx2.Response, translate: Callable[[], AbstractContextManager[None]]
+        self,
+        response: _Response,
+        translate: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._response = response
         self._translate = translate
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = {
-            name.lower(): value for name, value in response.headers.items()
-        }
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
         if "retry-after" in self.headers and "date" not in self.headers:
             # A recipient records when such a reply came (RFC 9110, 6.6.1).
             self.headers = {**self.headers, "date": formatdate(usegmt=True)}
-        self._chunks = response.aiter_raw()
         self._inflater: zlib._Decompress | None = None
         self._deflated = b""
-        self._is_socket = response.status_code == 101
 
     def prepare(self) -> None:
         """Looks how the body is compressed.
@@ -353,16 +472,11 @@ class _HttpReply:
             return await self._receive()
 
     async def _receive(self) -> bytes:
-        if self._is_socket:
-            # Imported when used; see _open_http_client.
-            from .tcp import read_socket
-
-            return await read_socket(self._response)
         while True:
             if self._inflater is None:
-                return await anext(self._chunks, b"")
+                return await self._response.receive()
             if not self._deflated:
-                self._deflated = await anext(self._chunks, b"")
+                self._deflated = await self._response.receive()
                 # Bytes after the end of the compressed data are ignored.
                 if not self._deflated or self._inflater.eof:
                     return b""
@@ -379,7 +493,6 @@ class _HttpReply:
                 return data
 
     async def aclose(self) -> None:
-        await self._chunks.aclose()
         await self._response.aclose()
 
 

@@ -11,7 +11,6 @@ follow httpcore2's own backend.
 from __future__ import annotations
 
 import ipaddress
-import math
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,9 +19,16 @@ import httpcore2
 import httpx2
 import trio
 
-__all__ = ["BulkBackend", "BulkTransport", "read_socket", "resolve_public"]
+__all__ = [
+    "READ_BYTES",
+    "BulkBackend",
+    "BulkTransport",
+    "as_httpx2",
+    "read_socket",
+    "resolve_public",
+]
 
-_READ_BYTES = 1 << 20
+READ_BYTES = 1 << 20
 # More than one record a call, so that a megabyte needs few of them.
 _DECRYPT_BYTES = 1 << 18
 # The pool checks every idle connection for each request, and each check is a
@@ -78,8 +84,11 @@ def _translate(
     broken: type[httpcore2.NetworkError],
 ) -> Iterator[None]:
     try:
-        with trio.fail_after(math.inf if timeout is None else timeout):
+        if timeout is None:
             yield
+        else:
+            with trio.fail_after(timeout):
+                yield
     except trio.TooSlowError as error:
         raise too_slow(str(error)) from error
     except (
@@ -102,7 +111,7 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
         with _translate(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
             # The parser behind this takes any amount; max_bytes is its habit of
             # 64 KiB.
-            return bytes(await self._stream.receive_some(max(max_bytes, _READ_BYTES)))
+            return bytes(await self._stream.receive_some(max(max_bytes, READ_BYTES)))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
@@ -196,7 +205,7 @@ class _TlsStream(_PlainStream):
         """Read what the socket has. The TLS layer decides if the end of the
         stream was orderly.
         """
-        if data := await self._stream.receive_some(_READ_BYTES):
+        if data := await self._stream.receive_some(READ_BYTES):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
@@ -205,7 +214,7 @@ class _TlsStream(_PlainStream):
         pieces: list[bytes] = []
         size = 0
         try:
-            while size < _READ_BYTES:
+            while size < READ_BYTES:
                 piece = self._tls.read(_DECRYPT_BYTES)
                 if not piece:
                     return b"".join(pieces), True
@@ -301,7 +310,7 @@ class BulkTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
-        with _as_httpx2():
+        with as_httpx2():
             response = await self._pool(url.scheme).handle_async_request(
                 httpcore2.Request(
                     method=request.method,
@@ -347,7 +356,7 @@ class _PoolStream(httpx2.AsyncByteStream):
         parts = self._response.aiter_stream()
         try:
             while True:
-                with _as_httpx2():
+                with as_httpx2():
                     part = await anext(parts, None)
                 if part is None:
                     return
@@ -367,12 +376,12 @@ async def read_socket(response: httpx2.Response) -> bytes:
     at its end.
     """
     stream: httpcore2.AsyncNetworkStream = response.extensions["network_stream"]
-    with _as_httpx2():
-        return await stream.read(_READ_BYTES)
+    with as_httpx2():
+        return await stream.read(READ_BYTES)
 
 
 @contextmanager
-def _as_httpx2() -> Iterator[None]:
+def as_httpx2() -> Iterator[None]:
     """Every exception of httpcore2 has its twin of the same name in httpx2."""
     try:
         yield

@@ -234,11 +234,11 @@ async def test_a_tunnel_that_breaks_means_that_nothing_was_sent(monkeypatch, han
 async def test_a_foreign_exception_before_sending_is_nothing_sent(monkeypatch, kind):
     raised = kind("odd", [ImportError("x")]) if kind is ExceptionGroup else kind("odd")
 
-    async def broken(self, request):
+    async def broken(self, *args):
         await trio.lowlevel.checkpoint()
         raise raised
 
-    monkeypatch.setattr(imagen._transport.tcp.BulkTransport, "handle_async_request", broken)
+    monkeypatch.setattr(imagen._transport.tcp.BulkBackend, "connect_tcp", broken)
     async with open_driver("https://api.example/v1") as driver:
         error = await failure(run_openai(driver))
     assert outcome(error) == (imagen.ProviderError, "API_ERROR", False, "no")
@@ -248,12 +248,11 @@ async def test_a_foreign_exception_before_sending_is_nothing_sent(monkeypatch, k
 async def test_a_foreign_exception_after_sending_may_be_billed(monkeypatch, kind):
     raised = kind("odd", [ImportError("x")]) if kind is ExceptionGroup else kind("odd")
 
-    async def broken(self, request):
-        assert [part async for part in request.stream]
+    async def broken(self, *args):
         raise raised
 
-    monkeypatch.setattr(imagen._transport.tcp.BulkTransport, "handle_async_request", broken)
-    async with open_driver("https://api.example/v1") as driver:
+    monkeypatch.setattr(imagen._transport.tcp._PlainStream, "read", broken)
+    async with open_server(stall) as server, open_driver(server.url) as driver:
         error = await failure(run_openai(driver))
     assert outcome(error) == (imagen.OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")
 

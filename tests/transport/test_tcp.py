@@ -20,7 +20,7 @@ import trustme
 
 import imagen
 from imagen import Bounds, OutcomeUnknownError, ProviderError
-from imagen._transport.tcp import BulkBackend, _as_httpx2
+from imagen._transport.tcp import BulkBackend, as_httpx2
 from tests.support.drivers import (
     Server,
     answering,
@@ -415,7 +415,7 @@ async def test_the_backend_sleeps(autojump_clock):
 
 @pytest.mark.parametrize("kind", list(exceptions_of(httpcore2)), ids=lambda kind: kind.__name__)
 def test_every_exception_of_httpcore2_comes_out_as_its_twin(kind):
-    with pytest.raises(httpx2.TransportError) as caught, _as_httpx2():
+    with pytest.raises(httpx2.TransportError) as caught, as_httpx2():
         raise made(kind)
     assert type(caught.value).__name__ == kind.__name__
     assert isinstance(caught.value.__cause__, kind)

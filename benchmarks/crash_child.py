@@ -91,7 +91,7 @@ def _plan_death(plan: str) -> None:
         owner = JOURNAL_STEPS[first]
         setattr(owner, first, _dying_method(getattr(owner, first), when, is_due))
     elif first == "store":
-        setattr(ImageFiles, first, _dying_call(ImageFiles.store, when, is_due))
+        setattr(ImageFiles, first, _dying_method(ImageFiles.store, when, is_due))
     elif when == "half":
         os.write = _half_a_write(os.write, is_due)
     else:

@@ -44,6 +44,8 @@ __all__ = ["FREE", "Settlement"]
 
 FREE = Cost(usd=Decimal(0), source="reported")
 _CLEANUP_SECONDS = 35.0
+# Up to here hashing takes less time than the way to a thread and back.
+_SMALL_BYTES = 64 << 10
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,7 +268,9 @@ class Settlement:
         planned = attempt.planned
         prepared: PreparedImage | None = None
         if self._files is not None:
-            prepared = await self._workers.run(partial(self._files.prepare, image.data))
+            prepare = partial(self._files.prepare, image.data)
+            small = len(image.data) <= _SMALL_BYTES
+            prepared = prepare() if small else await self._workers.run(prepare)
         data = whole_image(image.data) if prepared is None else prepared.data
         found = read_image_header(data) if prepared is None else prepared.header
         self._check_pixels(found)
@@ -365,7 +369,7 @@ class Settlement:
         if not isinstance(outcome, Image) or self._files is None or outcome.path is None:
             return outcome
         try:
-            await self._workers.run(partial(self._files.store, bytes_of[outcome.id], outcome.path))
+            await self._files.store(bytes_of[outcome.id], outcome.path)
         except StorageError as error:
             return msgspec.structs.replace(
                 outcome,

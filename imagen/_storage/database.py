@@ -2,8 +2,8 @@
 only module that imports sqlite3.
 
 A durable commit costs 0.2 ms for one row and 0.8 ms for a hundred, and each
-thread hop 0.15 ms. So writers queue their statements, and the writer that gets
-the lock commits the whole queue in one transaction.
+thread hop 0.15 ms. So writers queue their statements, and one of them commits
+the whole queue in one transaction.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import trio
-
 from .._errors import InvalidRequestError, StorageError
 from .._results.prices import tidy_usd
 from .._system.atomic_files import PART
+from .._system.groups import Groups
 from .._system.private_files import make_private_file, make_private_folder
 from .._system.threads import Workers
 from .full_text import as_searched, image_facets, input_hashes
@@ -72,16 +71,12 @@ class Transaction:
         return self._connection.execute(sql, values).rowcount
 
 
-class _Group:
-    """Pieces of work that will be committed together, and how that went."""
+class _Work:
+    """Work of one caller in a transaction with others, and how it ended."""
 
-    def __init__(self) -> None:
-        self.work: list[Callable[[Transaction], None]] = []
-        self.done = False
+    def __init__(self, call: Callable[[Transaction], None]) -> None:
+        self.call = call
         self.error: StorageError | None = None
-        # Error of one group whose statements failed while the others were
-        # written.
-        self.refused: dict[Callable[[Transaction], None], StorageError] = {}
 
 
 class Database:
@@ -93,8 +88,7 @@ class Database:
         self._connection = connection
         self._path = path
         self._workers = workers
-        self._group = _Group()
-        self._committing = trio.Lock()
+        self._groups = Groups(self._commit, seconds=_WRITE_SECONDS)
 
     @classmethod
     async def open(cls, path: Path, workers: Workers) -> Database:
@@ -136,29 +130,17 @@ class Database:
                 value that the database cannot.
         """
         results: list[Result] = []
-        group = self._group
 
-        def run(transaction: Transaction) -> None:
+        def call(transaction: Transaction) -> None:
             results.append(work(transaction))
 
-        group.work.append(run)
-        with trio.move_on_after(_WRITE_SECONDS, shield=True):
-            async with self._committing:
-                if not group.done:
-                    self._group = _Group()
-                    await self._commit(group)
-        if not group.done:
-            if group is self._group:
-                # The work has not started and must not: the caller treats it as
-                # not written.
-                group.work.remove(run)
+        mine = _Work(call)
+        if not await self._groups.join(mine):
             raise StorageError(
                 f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds."
             )
-        if group.error is not None:
-            raise StorageError(group.error.message) from group.error
-        if run in group.refused:
-            raise group.refused[run]
+        if mine.error is not None:
+            raise StorageError(mine.error.message) from mine.error
         return results[-1]
 
     async def read(self, sql: str, values: Row = ()) -> list[Row]:
@@ -192,38 +174,38 @@ class Database:
         """Closes the file; later calls fail."""
         await self._workers.run_serially(self._connection.close)
 
-    async def _commit(self, group: _Group) -> None:
+    async def _commit(self, group: Sequence[_Work]) -> None:
         try:
-            await self._workers.run_serially(lambda: self._execute(group.work))
+            await self._workers.run_serially(lambda: self._execute(group))
         except StorageError as error:
-            group.error = error
+            for work in group:
+                work.error = error
         except _NO_VALUES:
             await self._workers.run_serially(lambda: self._execute_each(group))
-        group.done = True
 
-    def _execute_each(self, group: _Group) -> None:
-        """One group holds a value that no column can store: only that one is
-        not written.
+    def _execute_each(self, group: Sequence[_Work]) -> None:
+        """One of the group holds a value that no column can store: only that
+        one is not written.
         """
-        for work in group.work:
+        for work in group:
             try:
                 self._execute([work])
             except StorageError as error:
-                group.refused[work] = error
+                work.error = error
             except _NO_VALUES as error:
-                group.refused[work] = StorageError(
+                work.error = StorageError(
                     f"The database {self._path} cannot hold it: a number is beyond 64 bits, or a"
                     " text is not valid."
                 )
-                group.refused[work].__cause__ = error
+                work.error.__cause__ = error
 
-    def _execute(self, group: Sequence[Callable[[Transaction], None]]) -> None:
+    def _execute(self, group: Sequence[_Work]) -> None:
         transaction = Transaction(self._connection)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for work in group:
-                    work(transaction)
+                    work.call(transaction)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:

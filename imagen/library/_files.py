@@ -6,14 +6,17 @@ import hashlib
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from .._errors import StorageError
 from .._results.images import SUFFIXES
-from .._system.atomic_files import PART, write_atomically
+from .._system.atomic_files import PART, FileToWrite, write_atomically, write_together
+from .._system.groups import Groups
 from .._system.private_files import make_private_folder
 from .._system.threads import Workers
 from ..metadata._image_header import ImageHeader, read_image_header
@@ -25,6 +28,10 @@ __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 # earlier.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
+# Larger ones are faster side by side.
+_SMALL_BYTES = 256 << 10
+_MOST_OPEN_FILES = 64
+_WRITE_SECONDS = 30.0
 # Live processes finish writing a file much sooner.
 _STALE_PART_SECONDS = 3600.0
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -51,13 +58,14 @@ class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
 class ImageFiles:
     """Folder of the library.
 
-    All methods block except `check_room`: call them through the workers.
+    The methods that are not async block: call them through the workers.
     """
 
     def __init__(self, folder: Path, workers: Workers) -> None:
         self.folder = folder
         self._workers = workers
         self._room_checked_at = -_ROOM_CHECK_SECONDS
+        self._small_files = Groups(self._write_together, seconds=_WRITE_SECONDS)
 
     async def check_room(self) -> None:
         """Check that the disk has room for the next images.
@@ -82,8 +90,26 @@ class ImageFiles:
         path = self.path(sha256, found.media_type)
         return PreparedImage(data=data, header=found, sha256=sha256, path=path)
 
-    def store(self, data: bytes, path: Path) -> None:
-        """Write an image to its file, atomically.
+    async def store(self, data: bytes, path: Path) -> None:
+        """Write an image to its file, atomically and durably; a small one with
+        those of other callers.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        if len(data) > _SMALL_BYTES:
+            await self._workers.run(partial(self.write, data, path))
+            return
+        file = FileToWrite(path, data)
+        if not await self._small_files.join(file):
+            raise StorageError(
+                f"The folder {self.folder} did not answer within {_WRITE_SECONDS:g} seconds."
+            )
+        if file.error is not None:
+            raise self._not_written(file.error) from file.error
+
+    def write(self, data: bytes, path: Path) -> None:
+        """Write an image to its file, atomically and durably.
 
         Raises:
             StorageError: the file cannot be written.
@@ -91,9 +117,7 @@ class ImageFiles:
         try:
             write_atomically(path, data)
         except OSError as error:
-            raise StorageError(
-                f"The image cannot be written to {self.folder}: {error.strerror or error}."
-            ) from error
+            raise self._not_written(error) from error
 
     def store_input(self, data: bytes, *, sha256: str, media_type: str) -> Path:
         """Write an input image, unless its file exists, and return its path.
@@ -105,12 +129,7 @@ class ImageFiles:
         if kept is not None:
             return kept
         path = self.input_path(sha256, media_type)
-        try:
-            write_atomically(path, data)
-        except OSError as error:
-            raise StorageError(
-                f"The image cannot be written to {self.folder}: {error.strerror or error}."
-            ) from error
+        self.write(data, path)
         return path
 
     def find_input(self, sha256: str) -> bytes | None:
@@ -119,6 +138,16 @@ class ImageFiles:
         """
         path = self._find_file(sha256) if _HASH.fullmatch(sha256) else None
         return None if path is None else path.read_bytes()
+
+    async def _write_together(self, files: Sequence[FileToWrite]) -> None:
+        for start in range(0, len(files), _MOST_OPEN_FILES):
+            some = files[start : start + _MOST_OPEN_FILES]
+            await self._workers.run(partial(write_together, some))
+
+    def _not_written(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"The image cannot be written to {self.folder}: {error.strerror or error}."
+        )
 
     def _find_file(self, sha256: str) -> Path | None:
         names = [sha256 + suffix for suffix in SUFFIXES.values()]

@@ -354,7 +354,7 @@ def _adopt(
     is_wanted = not there or there[0][0] == row.sha256
     if is_wanted and not path.is_file():
         try:
-            files.store(data, path)
+            files.write(data, path)
         except StorageError as error:
             return error
     added = transaction.change(*insert_image(row))

@@ -180,7 +180,7 @@ def test_a_write_that_breaks_leaves_no_half_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr("imagen._system.atomic_files.os.fsync", fail)
     with pytest.raises(imagen.StorageError, match="No space left"):
-        files.store(PNG, files.prepare(PNG).path)
+        files.write(PNG, files.prepare(PNG).path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -197,7 +197,7 @@ async def test_a_disk_that_fills_up_meanwhile_loses_no_image(autojump_clock, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with open_test_client(FakeProvider()) as (client, _):
-        monkeypatch.setattr("imagen.library._files.write_atomically", fail)
+        monkeypatch.setattr("imagen._system.atomic_files.os.fsync", fail)
         image = await client.generate("a cat")
         assert image.data == PNG
         assert image.path is None

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from ._children import machine, run_contender
@@ -55,29 +56,34 @@ LIBRARY = Contender("imagen, library", "imagen_batch", write=True)
 SDK = Contender("openai SDK", "openai_sdk")
 SDK_FILES = Contender("openai SDK, files", "openai_sdk", write=True)
 LITELLM = Contender("litellm", "litellm_sdk")
-CONTENDERS = (FLOOR, MEMORY, LIBRARY, SDK, SDK_FILES, LITELLM)
+HTTPX2_FILES = Contender("httpx2 on Trio, files", "httpx2_files", write=True)
+AIOHTTP_FILES = Contender("aiohttp, files", "aiohttp_files", write=True)
+CONTENDERS = (FLOOR, MEMORY, LIBRARY, SDK, SDK_FILES, HTTPX2_FILES, AIOHTTP_FILES, LITELLM)
+PEERS = ("openai", "httpx2", "aiohttp", "litellm")
 
 CASES = (
     Case("2 MB", "large", tls=False, at_once=32, images=256),
     Case("2 MB, TLS", "large", tls=True, at_once=32, images=256),
+    Case("350 KB", "middle", tls=False, at_once=64, images=512),
     Case("4 KB", "small", tls=False, at_once=200, images=2000),
     Case("4 KB, TLS", "small", tls=True, at_once=200, images=2000),
 )
 
 SPEED, MEMORY_USE = "images per second", "peak memory"
-TARGETS = (
-    Target("2 MB", SPEED, LIBRARY.name, SDK_FILES.name, 2.5),
-    Target("2 MB", SPEED, MEMORY.name, SDK.name, 3.5),
-    Target("2 MB, TLS", SPEED, LIBRARY.name, SDK_FILES.name, 2.0),
-    Target("2 MB, TLS", SPEED, MEMORY.name, SDK.name, 3.0),
-    Target("4 KB", SPEED, MEMORY.name, SDK.name, 3.0),
-    Target("4 KB", SPEED, LIBRARY.name, SDK_FILES.name, 3.0),
-    Target("2 MB", MEMORY_USE, LIBRARY.name, SDK_FILES.name, 2.0),
-    Target("2 MB", MEMORY_USE, MEMORY.name, SDK.name, 2.0),
-    Target("2 MB, TLS", MEMORY_USE, LIBRARY.name, SDK_FILES.name, 2.0),
-    Target("2 MB, TLS", MEMORY_USE, MEMORY.name, SDK.name, 2.0),
-    Target("4 KB", MEMORY_USE, LIBRARY.name, SDK_FILES.name, 2.0),
-    Target("4 KB", MEMORY_USE, MEMORY.name, SDK.name, 2.0),
+# Both ways against the SDK that writes files: a bare decode keeps nothing.
+_SPEEDS = {
+    "2 MB": (3.0, 4.5),
+    "2 MB, TLS": (3.0, 4.5),
+    "350 KB": (2.0, 3.5),
+    "4 KB": (2.0, 2.8),
+    "4 KB, TLS": (2.0, 2.8),
+}
+_MEMORY_TIMES = 1 / 0.6
+TARGETS = tuple(
+    Target(case, measure, ours.name, SDK_FILES.name, times)
+    for case, speeds in _SPEEDS.items()
+    for ours, speed in zip((LIBRARY, MEMORY), speeds, strict=True)
+    for measure, times in ((SPEED, speed), (MEMORY_USE, _MEMORY_TIMES))
 )
 
 Report = dict[str, float]
@@ -88,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rounds",
         type=int,
-        default=5,
+        default=3,
         help="each contender runs once a round; medians are reported",
     )
     parser.add_argument(
@@ -131,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if client_cores
                 else "nothing pinned"
             )
-            print(f"{machine()}; server: {server.name}; {pinned}; rounds: {rounds}\n")
+            print(f"{machine()}; server: {server.name}; {pinned}; rounds: {rounds}")
+            print("; ".join(f"{name} {version(name)}" for name in PEERS) + "\n")
             for case in cases:
                 reports[case.name] = _run_case(
                     case, rounds, options.quick, server, client_cores, folder
@@ -176,8 +183,12 @@ def _run_case(
     return found
 
 
+def _speed(report: Report) -> float:
+    return report["images"] / report["seconds"]
+
+
 def _median_speed(reports: list[Report]) -> float:
-    return statistics.median(report["images"] / report["seconds"] for report in reports)
+    return statistics.median(_speed(report) for report in reports)
 
 
 def _median_cpu_ms(reports: list[Report]) -> float:
@@ -211,7 +222,7 @@ def _table(case: Case, reports: dict[str, list[Report]]) -> str:
     ]
     floor = _median_speed(reports[FLOOR.name])
     for name, found in reports.items():
-        speeds = [report["images"] / report["seconds"] for report in found]
+        speeds = [_speed(report) for report in found]
         speed = _median_speed(found)
         rows.append(
             f"| {name} | {speed:,.0f} | {min(speeds):,.0f} - {max(speeds):,.0f} |"
@@ -227,10 +238,14 @@ def _targets(reports: dict[str, dict[str, list[Report]]]) -> str:
         if target.case not in reports:
             continue
         found = reports[target.case]
+        # Within a round: what the machine does meanwhile hits both.
+        pairs = zip(found[target.ours], found[target.theirs], strict=True)
         if target.measure == SPEED:
-            ratio = _median_speed(found[target.ours]) / _median_speed(found[target.theirs])
+            ratio = statistics.median(_speed(ours) / _speed(theirs) for ours, theirs in pairs)
         else:
-            ratio = _median_mib(found[target.theirs]) / _median_mib(found[target.ours])
+            ratio = statistics.median(
+                theirs["peak_mib"] / ours["peak_mib"] for ours, theirs in pairs
+            )
         verdict = "PASS" if ratio >= target.times else "short"
         if target.measure == SPEED:
             wanted, shown = f"at least {target.times:.1f} x", f"{ratio:.2f} x"

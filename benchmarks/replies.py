@@ -18,7 +18,7 @@ __all__ = ["MODEL", "SIZES", "UNIQUE_CHARACTERS", "image_bytes", "split_reply"]
 
 MODEL = "gpt-image-2"
 # A 1024x1024 PNG of high quality is about 1.5 MB, which is 2 MB as base64.
-SIZES = {"large": 2_000_000, "small": 4_096}
+SIZES = {"large": 2_000_000, "middle": 350_000, "small": 4_096}
 UNIQUE_CHARACTERS = 32
 
 _MARK = "?" * UNIQUE_CHARACTERS

@@ -45,7 +45,7 @@ __all__ = ["FREE", "Settlement"]
 FREE = Cost(usd=Decimal(0), source="reported")
 _CLEANUP_SECONDS = 35.0
 # Up to here hashing takes less time than the way to a thread and back.
-_SMALL_BYTES = 64 << 10
+_SMALL_BYTES = 256 << 10
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ __all__ = ["PART", "AtomicFile", "FileToWrite", "save_file", "write_atomically",
 
 PART = ".part"
 # Giving the pages of a smaller file back costs more than it saves.
-_LARGE_BYTES = 1 << 18
+_LARGE_BYTES = 128 << 10
 
 
 class AtomicFile:
@@ -111,12 +111,12 @@ class FileToWrite:
         left = memoryview(self._data)
         while left:
             left = left[os.write(self._descriptor, left) :]
+        self._drop_pages()
 
     def sync(self) -> None:
         assert self._descriptor is not None
         os.fsync(self._descriptor)
-        if len(self._data) >= _LARGE_BYTES:
-            _drop_from_memory(self._descriptor)
+        self._drop_pages()
         self._close()
 
     def rename(self) -> None:
@@ -128,6 +128,18 @@ class FileToWrite:
             self._close()
         with suppress(OSError):
             self._temporary.unlink(missing_ok=True)
+
+    def _drop_pages(self) -> None:
+        """Give the pages of a large file back to the system.
+
+        Before the fsync, the disk begins to write them, while the other files
+        of the group are written. After it, a long batch would fill the memory
+        with images that are read once, if at all, and the search for fresh
+        pages would cost more than the writes.
+        """
+        assert self._descriptor is not None
+        if len(self._data) >= _LARGE_BYTES and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
@@ -185,13 +197,3 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _drop_from_memory(descriptor: int) -> None:
-    """Give the pages of a file back to the system.
-
-    A long batch would fill the memory with images that are read once, if at
-    all. The search for fresh pages would then cost more than the writes.
-    """
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -28,8 +28,6 @@ __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 # earlier.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
-# Larger ones are faster side by side.
-_SMALL_BYTES = 256 << 10
 _MOST_OPEN_FILES = 64
 _WRITE_SECONDS = 30.0
 # Live processes finish writing a file much sooner.
@@ -65,7 +63,7 @@ class ImageFiles:
         self.folder = folder
         self._workers = workers
         self._room_checked_at = -_ROOM_CHECK_SECONDS
-        self._small_files = Groups(self._write_together, seconds=_WRITE_SECONDS)
+        self._groups = Groups(self._write_together, seconds=_WRITE_SECONDS)
 
     async def check_room(self) -> None:
         """Check that the disk has room for the next images.
@@ -91,17 +89,14 @@ class ImageFiles:
         return PreparedImage(data=data, header=found, sha256=sha256, path=path)
 
     async def store(self, data: bytes, path: Path) -> None:
-        """Write an image to its file, atomically and durably; a small one with
+        """Write an image to its file, atomically and durably, possibly with
         those of other callers.
 
         Raises:
             StorageError: the file cannot be written.
         """
-        if len(data) > _SMALL_BYTES:
-            await self._workers.run(partial(self.write, data, path))
-            return
         file = FileToWrite(path, data)
-        if not await self._small_files.join(file):
+        if not await self._groups.join(file):
             raise StorageError(
                 f"The folder {self.folder} did not answer within {_WRITE_SECONDS:g} seconds."
             )

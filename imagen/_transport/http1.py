@@ -1,4 +1,4 @@
-"""HTTP/1.1 on Trio, by h11, for requests to a provider's own origin.
+"""HTTP/1.1 on Trio, with heads by h11, for requests to a provider's own origin.
 
 httpx2 and the pool of httpcore2 cost a request half a millisecond more, and one
 whose body has 1.5 MB twice as much (docs/design.md). They stay for all else:
@@ -17,6 +17,7 @@ import httpcore2
 import httpx2
 import trio
 
+from .http1_body import BodyReader, body_reader
 from .tcp import READ_BYTES, BulkBackend, as_httpx2
 
 __all__ = ["Http1Client", "Http1Reply"]
@@ -48,7 +49,7 @@ class Http1Client:
         method: str,
         target: bytes,
         headers: Mapping[str, str],
-        body: bytes,
+        content: bytes,
         on_leave: Callable[[], None],
     ) -> Http1Reply:
         """Send a request and return its reply once the head is there.
@@ -57,8 +58,8 @@ class Http1Client:
         cancellation closes the connection.
         """
         all_headers = {"host": self._origin.netloc.decode("ascii"), "accept": "*/*", **headers}
-        if body or method in _WITH_BODY:
-            all_headers["content-length"] = str(len(body))
+        if content or method in _WITH_BODY:
+            all_headers["content-length"] = str(len(content))
         try:
             request = h11.Request(method=method, target=target, headers=list(all_headers.items()))
         except h11.LocalProtocolError as error:
@@ -66,12 +67,11 @@ class Http1Client:
         with as_httpx2():
             connection = await self._take()
             try:
-                await connection.send(request, body, on_leave)
-                head = await connection.receive_head()
+                head = await connection.exchange(request, content, on_leave)
             except BaseException:
                 await connection.aclose()
                 raise
-        return Http1Reply(head, connection, self._give_back)
+        return Http1Reply(method, head, connection, self._give_back)
 
     async def aclose(self) -> None:
         """Close the connections that no request uses."""
@@ -116,12 +116,15 @@ class Http1Reply:
 
     def __init__(
         self,
+        method: str,
         head: h11.Response,
         connection: _Connection,
         give_back: Callable[[_Connection], Awaitable[None]],
     ) -> None:
         self.status = head.status_code
+        # Repeated ones are joined.
         self.headers = dict(httpx2.Headers(list(head.headers)))
+        self._body = body_reader(method, self.status, self.headers)
         self._connection: _Connection | None = connection
         self._give_back = give_back
         self._at_end = False
@@ -130,7 +133,7 @@ class Http1Reply:
         """Return the next bytes; b"" at the end."""
         assert self._connection is not None, "the reply is closed"
         with as_httpx2():
-            data = await self._connection.receive_body()
+            data = await self._connection.receive_body(self._body)
         self._at_end = not data
         return data
 
@@ -141,7 +144,7 @@ class Http1Reply:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self._at_end and connection.start_next():
+        if self._at_end and self._body.is_clean and connection.may_go_on:
             await self._give_back(connection)
         else:
             await connection.aclose()
@@ -150,74 +153,64 @@ class Http1Reply:
 class _Connection:
     def __init__(self, stream: httpcore2.AsyncNetworkStream, write_seconds: float) -> None:
         self.expires_at = 0.0
+        self._may_go_on = False
         self._stream = stream
         self._write_seconds = write_seconds
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD_BYTES)
-        self._ended = False
-        self._broken: Exception | None = None
+        self._received = b""
 
-    async def send(self, request: h11.Request, body: bytes, on_leave: Callable[[], None]) -> None:
-        events = (request, h11.Data(data=body), h11.EndOfMessage())
-        data = b"".join([self._http.send(event) or b"" for event in events])
+    async def exchange(
+        self, request: h11.Request, content: bytes, on_leave: Callable[[], None]
+    ) -> h11.Response:
+        """Send a request, and return the head of its reply."""
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD_BYTES)
+        events = (request, h11.Data(data=content), h11.EndOfMessage())
+        data = b"".join([http.send(event) or b"" for event in events])
+        self._may_go_on = False
         on_leave()
+        whole = False
         # A server may refuse a large body before it has all of it, and its reply
         # says why.
         with suppress(httpcore2.WriteError):
             await self._stream.write(data, self._write_seconds)
+            whole = True
+        head = await self._receive_head(http)
+        self._received, _ = http.trailing_data
+        self._may_go_on = whole and http.our_state is h11.DONE
+        return head
 
-    async def receive_head(self) -> h11.Response:
+    async def _receive_head(self, http: h11.Connection) -> h11.Response:
         while True:
-            event = await self._receive_event()
+            try:
+                event = http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise httpx2.RemoteProtocolError(str(error)) from error
             if isinstance(event, h11.Response):
                 return event
+            if event is not h11.NEED_DATA:
+                continue
+            block = await self._stream.read(READ_BYTES)
+            if not block:
+                raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
+            http.receive_data(block)
 
-    async def receive_body(self) -> bytes:
-        """Return all pieces that are here, or wait for the next ones."""
-        if self._broken is not None:
-            raise self._broken
-        pieces: list[bytes] = []
-        while not self._ended:
-            try:
-                event = await self._receive_event() if not pieces else self._next_event()
-            except httpx2.RemoteProtocolError as error:
-                if not pieces:
-                    raise
-                # What came before the fault is handed over first.
-                self._broken = error
-                break
-            if not isinstance(event, h11.Data):
-                self._ended = isinstance(event, h11.EndOfMessage)
-                break
-            pieces.append(event.data)
-        return b"".join(pieces)
+    async def receive_body(self, body: BodyReader) -> bytes:
+        """Return the next data; b"" at its end."""
+        while not body.ended:
+            if body.fault:
+                raise httpx2.RemoteProtocolError(body.fault)
+            block, self._received = self._received, b""
+            if data := body.feed(block or await self._stream.read(READ_BYTES)):
+                return data
+        return b""
+
+    @property
+    def may_go_on(self) -> bool:
+        """True if another request can follow, once the body was read."""
+        return self._may_go_on and not self._received
 
     def is_open(self) -> bool:
         return not self._stream.get_extra_info("is_readable")
 
-    def start_next(self) -> bool:
-        """Return True if another request can follow."""
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-            self._ended = False
-            return True
-        return False
-
     async def aclose(self) -> None:
         with trio.CancelScope(shield=True):
             await self._stream.aclose()
-
-    async def _receive_event(self) -> h11.Event:
-        while True:
-            event = self._next_event()
-            if isinstance(event, h11.Event):
-                return event
-            data = await self._stream.read(READ_BYTES)
-            if not data and self._http.their_state is h11.SEND_RESPONSE:
-                raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
-            self._http.receive_data(data)
-
-    def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        try:
-            return self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            raise httpx2.RemoteProtocolError(str(error)) from error

@@ -25,6 +25,7 @@ __all__ = ["Http1Client", "Http1Reply"]
 _KEEPALIVE_SECONDS = 30.0
 # httpcore2's bound.
 _MOST_HEAD_BYTES = 100 << 10
+_SMALL_REQUEST = 16 << 10
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -122,8 +123,7 @@ class Http1Reply:
         give_back: Callable[[_Connection], Awaitable[None]],
     ) -> None:
         self.status = head.status_code
-        # Repeated ones are joined.
-        self.headers = dict(httpx2.Headers(list(head.headers)))
+        self.headers = _read_headers(head)
         self._body = body_reader(method, self.status, self.headers)
         self._connection: _Connection | None = connection
         self._give_back = give_back
@@ -168,10 +168,13 @@ class _Connection:
         self._may_go_on = False
         on_leave()
         whole = False
+        # The system takes a small request at once, and the bound of the caller
+        # holds.
+        seconds = self._write_seconds if len(data) > _SMALL_REQUEST else None
         # A server may refuse a large body before it has all of it, and its reply
         # says why.
         with suppress(httpcore2.WriteError):
-            await self._stream.write(data, self._write_seconds)
+            await self._stream.write(data, seconds)
             whole = True
         head = await self._receive_head(http)
         self._received, _ = http.trailing_data
@@ -214,3 +217,19 @@ class _Connection:
     async def aclose(self) -> None:
         with trio.CancelScope(shield=True):
             await self._stream.aclose()
+
+
+def _read_headers(head: h11.Response) -> dict[str, str]:
+    """Return headers by their lower-case names; repeated ones are joined."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in head.headers:
+        name, value = raw_name.decode("ascii"), _read_text(raw_value)
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _read_text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -1,5 +1,5 @@
 """What is waited for: the import, the way from a reply's last byte to the
-loop's body; and memory over a long batch.
+loop's body, and the end of all connections; and memory over a long batch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .server import child_environment, free_port, pin_to, serve, split_cores, wa
 __all__ = ["main"]
 
 _IMPORT_LIMIT = 1.3
+_CLOSED_MS = 25
 # What is left when a batch of this size has warmed up must not grow: a leak of
 # one image in a hundred would show.
 _FLAT_MIB = 16.0
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         found["import_seconds"] = _time_imports(repetitions)
         found["last_byte_ms"] = _time_last_bytes(20 if options.quick else 200, folder)
+        found["closed_ms"] = _time_closing(3 if options.quick else 10, folder)
         found["memory_mib"] = _watch_memory(images, folder)
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1))
@@ -122,7 +124,7 @@ def _time_last_bytes(images: int, folder: Path) -> dict[str, list[float]]:
     for size, label in (("large", "2 MB"), ("small", "4 KB")):
         for way, (module, more) in _WAYS.items():
             _say(f"last byte, {label}: {way}")
-            with _telling_server() as (port, server):
+            with _running_server("python_server", "--tell-last-byte") as (port, server):
                 counts = ["--images", str(images), "--warm-up", "5", "--at-once", "1", "--stamps"]
                 url = f"http://127.0.0.1:{port}/{size}/v1"
                 cores = split_cores()[0]
@@ -144,17 +146,44 @@ def _time_last_bytes(images: int, folder: Path) -> dict[str, list[float]]:
     return found
 
 
+# --- from leaving the client to the last socket -------------------------------
+
+
+def _time_closing(repetitions: int, folder: Path) -> dict[str, list[float]]:
+    """200 requests are in flight when the client is left with a salvage of 0.
+    The server notes the end of the last connection.
+    """
+    _say("closing")
+    sockets: list[float] = []
+    clients: list[float] = []
+    for _ in range(repetitions):
+        with _running_server("silent_server") as (port, server):
+            report = run_contender(
+                "imagen_cancel",
+                f"http://127.0.0.1:{port}/v1",
+                server=None,
+                cores=split_cores()[0],
+                folder=folder,
+            )
+            told, _ = server.communicate(timeout=70)
+        connections, ended = map(int, told.split())
+        assert connections == 200, f"{connections} connections"
+        sockets.append((ended - report["left_ns"]) / 1e6)
+        clients.append((report["closed_ns"] - report["left_ns"]) / 1e6)
+    print(
+        "| from leaving a client with 200 requests in flight, ms | median | most |\n|---|---|---|\n"
+        f"| every socket is closed | {statistics.median(sockets):.0f} | {max(sockets):.0f} |\n"
+        f"| the block has ended | {statistics.median(clients):.0f} | {max(clients):.0f} |\n"
+    )
+    verdict = "PASS" if statistics.median(sockets) <= _CLOSED_MS else "short"
+    print(f"sockets: within {_CLOSED_MS} ms wanted: {verdict}\n")
+    return {"sockets": sockets, "client": clients}
+
+
 @contextmanager
-def _telling_server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def _running_server(module: str, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.python_server",
-        "--port",
-        str(port),
-        "--tell-last-byte",
-    ]
+    command = [sys.executable, "-m", f"benchmarks.{module}", "--port", str(port), *options]
     with subprocess.Popen(
         command, preexec_fn=pin_to(split_cores()[1]), stdout=subprocess.PIPE
     ) as process:

@@ -4,8 +4,7 @@ waiting, and nothing mocked.
 `ScriptedTransport` returns exact replies at exact times, `InlineWorkers` runs
 blocking work inline so that virtual time stays exact, `cancel_at_every_step`
 shows that a program survives a cancellation anywhere. The provider simulator, a
-real server on loopback, is `imagen.testing.simulator` and needs the extra
-`imagen-trio[testing]`.
+real server on loopback, is `imagen.testing.simulator`.
 """
 
 from __future__ import annotations

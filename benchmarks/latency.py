@@ -20,7 +20,7 @@ from .server import child_environment, free_port, pin_to, serve, split_cores, wa
 
 __all__ = ["main"]
 
-_IMPORT_LIMIT = 1.3
+_IMPORT_LIMIT = 0.5
 _CLOSED_MS = 25
 # What is left when a batch of this size has warmed up must not grow: a leak of
 # one image in a hundred would show.

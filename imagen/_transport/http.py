@@ -57,7 +57,7 @@ def _is_address(url: httpx2.URL) -> bool:
 
 
 class HttpTransport:
-    """Sends requests with httpx2. The key goes to the provider's own origin and
+    """Sends requests to a provider. The key goes to the provider's own origin and
     nowhere else.
     """
 

@@ -63,8 +63,10 @@ class Http1Client:
             all_headers["content-length"] = str(len(content))
         try:
             request = h11.Request(method=method, target=target, headers=list(all_headers.items()))
-        except h11.LocalProtocolError as error:
-            raise httpx2.LocalProtocolError(str(error)) from error
+        except (h11.LocalProtocolError, UnicodeEncodeError):
+            # Their texts quote the value, which may be the key.
+            text = "a header has a letter that HTTP does not allow"
+            raise httpx2.LocalProtocolError(text) from None
         with as_httpx2():
             connection = await self._take()
             try:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import trio
@@ -86,34 +87,58 @@ def _images(numbers: Iterable[int]) -> list[tuple[str, tuple[str | int | float, 
     ]
 
 
-async def _measure(rows: int, folder: Path) -> dict[str, float]:
-    """Return the median of each write, in microseconds."""
-    database = await Database.open(folder / f"{rows}.sqlite3", InlineWorkers())
-    ledger = Ledger(database)
-    await _fill(database, ledger, rows)
-    times: dict[str, list[float]] = {}
-    for number in range(rows, rows + _ROUNDS):
-        one = _attempt(number, _NOW + (number - rows) * 0.1)
-        start = time.perf_counter()
+class _History:
+    """Ledger with a number of rows, and the times of its writes in us."""
+
+    def __init__(self, rows: int, database: Database) -> None:
+        self.rows = rows
+        self.database = database
+        self.ledger = Ledger(database)
+        self.times: dict[str, list[float]] = {}
+
+    async def write(self, number: int) -> None:
+        """Write one attempt from its reservation to its settlement."""
+        ledger = self.ledger
+        one = _attempt(self.rows + number, _NOW + number * 0.1)
+        stamps = [time.perf_counter()]
         verdict = await ledger.reserve(one, _BUDGETS, _RATES)
         assert isinstance(verdict, Admitted)
-        stamps = [time.perf_counter()]
+        stamps.append(time.perf_counter())
         await ledger.mark_sent([one.id], "me", _NOW)
         stamps.append(time.perf_counter())
         await ledger.mark_received(one.id, "{}")
         stamps.append(time.perf_counter())
-        await ledger.settle(one.id, "succeeded", _COST, now=_NOW, along=_images([number]))
+        images = _images([self.rows + number])
+        await ledger.settle(one.id, "succeeded", _COST, now=_NOW, along=images)
         stamps.append(time.perf_counter())
         names = ("reserve", "sent", "received", "settle")
-        for name, begun, ended in zip(names, [start, *stamps], stamps, strict=False):
-            times.setdefault(name, []).append((ended - begun) * 1e6)
-    await database.aclose()
-    return {name: statistics.median(values) for name, values in times.items()}
+        for name, (begun, ended) in zip(names, pairwise(stamps), strict=True):
+            self.times.setdefault(name, []).append((ended - begun) * 1e6)
+
+
+async def _measure(sizes: list[int], folder: Path) -> list[dict[str, float]]:
+    """Return the median of each write, in microseconds. The histories are
+    written to in turn: what the machine does meanwhile hits each.
+    """
+    histories: list[_History] = []
+    for rows in sizes:
+        database = await Database.open(folder / f"{rows}.sqlite3", InlineWorkers())
+        histories.append(_History(rows, database))
+        await _fill(database, histories[-1].ledger, rows)
+    for number in range(_ROUNDS):
+        for history in histories:
+            await history.write(number)
+    for history in histories:
+        await history.database.aclose()
+    return [
+        {name: statistics.median(values) for name, values in history.times.items()}
+        for history in histories
+    ]
 
 
 async def _run(sizes: list[int]) -> None:
     with tempfile.TemporaryDirectory(prefix="imagen-bench-") as name:
-        found = [await _measure(rows, Path(name)) for rows in sizes]
+        found = await _measure(sizes, Path(name))
     print("| median us | " + " | ".join(f"at {rows:,}" for rows in sizes) + " | ratio | |")
     print("|---|" + "---|" * (len(sizes) + 2))
     for write in found[0]:

@@ -15,12 +15,12 @@ from .._engine.runtime import Runtime
 from .._policy.confirmation import Confirm, Confirmation
 from .._policy.settings import ProviderAccess, Settings, load_settings
 from .._results.events import EventHandler
-from .._storage.database import Database
+from .._storage.database import DATABASE_NAME, Database
 from .._storage.ledger import Ledger
 from .._storage.set_aside import SetAside
 from .._system.ids import new_id
 from .._system.nursery import open_bare_nursery
-from .._system.process_locks import ProcessLock
+from .._system.process_locks import OWNERS, ProcessLock
 from .._system.threads import ThreadWorkers, Workers
 from .._transport.connections import ProviderConnections, open_http
 from .._transport.job_waiters import JobWaiters
@@ -87,10 +87,10 @@ async def open_client(
         settings, transport or partial(open_http, settings, http, workers=workers), workers
     )
     catalog = settings.load_catalog()
-    database = await Database.open(settings.home / "imagen.sqlite3", workers)
+    database = await Database.open(settings.home / DATABASE_NAME, workers)
     lock: ProcessLock | None = None
     try:
-        lock = await workers.run(partial(ProcessLock, settings.home / "owners", new_id()))
+        lock = await workers.run(partial(ProcessLock, settings.home / OWNERS, new_id()))
         async with open_bare_nursery() as nursery:
             runtime = Runtime(
                 settings=settings,

@@ -14,7 +14,7 @@ from .._results.events import Event
 from .._storage.database import Database
 from .._storage.ledger import Ledger
 from .._storage.set_aside import SetAside
-from .._system.process_locks import is_alive
+from .._system.process_locks import OWNERS, is_alive
 from .._system.threads import Workers
 from .._transport.connections import ProviderConnections
 from .._transport.job_waiters import JobWaiters
@@ -52,4 +52,4 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
 
     async def is_open(self, owner: str) -> bool:
         """Return True if the client of that id is open, in any process."""
-        return await self.workers.run(partial(is_alive, self.settings.home / "owners", owner))
+        return await self.workers.run(partial(is_alive, self.settings.home / OWNERS, owner))

@@ -14,7 +14,7 @@ from typing import Literal
 
 from .._policy.quotas import Admitted, OverBudget, OverRate, Rate, StandingBudget
 from .._results.events import ALARM_SHARES
-from .database import Transaction, from_nanousd
+from .database import Transaction, from_nanousd, to_int
 from .rate_windows import RateWindow
 
 __all__ = ["check_budgets", "check_rates"]
@@ -93,7 +93,7 @@ def check_rates(
 def _in_flight(transaction: Transaction, rate: Rate) -> int:
     sql = _IN_FLIGHT.format(column=rate.column, index=_UNRESOLVED_INDEX[rate.column])
     ((count,),) = transaction.run(sql, (rate.name,))
-    return _whole(count)
+    return to_int(count)
 
 
 def _due_at(
@@ -138,7 +138,7 @@ def _committed(transaction: Transaction, budget: StandingBudget, now: float) -> 
     (row,) = transaction.run(
         f"{_COMMITTED} FROM {table} WHERE {where or 'true'}", tuple(values.values())
     )
-    return tuple(_whole(value) for value in row)
+    return tuple(to_int(value) for value in row)
 
 
 def _first_day(period: Literal["day", "month"], now: float) -> str:
@@ -148,8 +148,3 @@ def _first_day(period: Literal["day", "month"], now: float) -> str:
 
 def _usd(nanousd: int) -> Decimal:
     return from_nanousd(nanousd) or Decimal(0)
-
-
-def _whole(value: object) -> int:
-    assert isinstance(value, int)
-    return value

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from .database import Row, Transaction
+from .database import Row, Transaction, to_int
 
 __all__ = ["RateWindow"]
 
@@ -68,7 +68,7 @@ class RateWindow(msgspec.Struct, frozen=True, kw_only=True):
         sql, values = self._query(part)
         what = "1" if self.counted == "requests" and not part.seconds else self.counted
         ((count,),) = transaction.run(f"SELECT coalesce(sum({what}), 0) {sql}", values)
-        return int(str(count))
+        return to_int(count)
 
     def _time_within(
         self, transaction: Transaction, parts: Iterable[_Part], nth: int
@@ -87,9 +87,9 @@ class RateWindow(msgspec.Struct, frozen=True, kw_only=True):
         for number, count in transaction.run(
             f"SELECT number, {self.counted} {sql} ORDER BY number", values
         ):
-            if nth <= int(str(count)):
-                return self._time_within(transaction, _finer(part, int(str(number))), nth)
-            nth -= int(str(count))
+            if nth <= to_int(count):
+                return self._time_within(transaction, _finer(part, to_int(number)), nth)
+            nth -= to_int(count)
         return None
 
     def _time_in_rows(self, transaction: Transaction, part: _Part, nth: int) -> float | None:
@@ -97,9 +97,10 @@ class RateWindow(msgspec.Struct, frozen=True, kw_only=True):
         for created_at, images in transaction.run(
             f"SELECT created_at, images {sql} ORDER BY created_at", values
         ):
-            nth -= int(str(images)) if self.counted == "images" else 1
+            nth -= to_int(images) if self.counted == "images" else 1
             if nth <= 0:
-                return float(str(created_at))
+                assert isinstance(created_at, float)
+                return created_at
         return None
 
     def _query(self, part: _Part) -> tuple[str, Row]:

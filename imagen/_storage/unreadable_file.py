@@ -8,12 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from .._errors import StorageError
-from .._system.process_locks import is_alive
+from .._system.process_locks import OWNERS, is_alive
+from .database import DATABASE_NAME
 
 __all__ = ["find_damage", "put_aside"]
 
-_FILE = "imagen.sqlite3"
-_OWNERS = "owners"
 _BUSY_SECONDS = 10.0
 _UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # Without these two nothing is left that the rest belongs to.
@@ -30,7 +29,7 @@ def find_damage(home: Path) -> str | None:
         StorageError: that cannot be found out, e.g. as another program holds
             the database.
     """
-    path = home / _FILE
+    path = home / DATABASE_NAME
     if not path.is_file():
         return None
     try:
@@ -63,7 +62,7 @@ def put_aside(home: Path) -> Path:
         StorageError: a client of this home is open, or the file cannot be
             renamed.
     """
-    path = home / _FILE
+    path = home / DATABASE_NAME
     _refuse_if_open(home)
     aside = _free_name(path)
     try:
@@ -80,7 +79,7 @@ def put_aside(home: Path) -> Path:
 
 
 def _refuse_if_open(home: Path) -> None:
-    owners = home / _OWNERS
+    owners = home / OWNERS
     found = sorted(owners.iterdir()) if owners.is_dir() else []
     if any(is_alive(owners, owner.name) for owner in found):
         raise StorageError(

@@ -17,7 +17,10 @@ from pathlib import Path
 from .._errors import StorageError
 from .private_files import make_private_folder
 
-__all__ = ["ProcessLock", "is_alive", "locked"]
+__all__ = ["OWNERS", "ProcessLock", "is_alive", "locked"]
+
+# Folder of the home with a lock of each open client.
+OWNERS = "owners"
 
 _LOOK_SECONDS = 0.01
 

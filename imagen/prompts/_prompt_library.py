@@ -15,7 +15,7 @@ import trio
 from .._errors import InvalidRequestError
 from .._requests.catalog import JsonValue
 from .._requests.tags import clean_tag
-from .._storage.database import Database, Transaction, Value
+from .._storage.database import DATABASE_NAME, Database, Transaction, Value
 from .._storage.full_text import match_words
 from .._system.threads import ThreadWorkers, Workers
 from ._prompt import (
@@ -52,7 +52,7 @@ async def open_prompts(
         StorageError: the folder cannot be used.
     """
     workers = ThreadWorkers() if workers is None else workers
-    database = await Database.open(home / "imagen.sqlite3", workers)
+    database = await Database.open(home / DATABASE_NAME, workers)
     try:
         yield PromptLibrary(database, workers, clock)
     finally:

@@ -100,9 +100,6 @@ class FileToWrite:
         except OSError as error:
             self.error = error
             self.discard()
-        except BaseException:
-            self.discard()
-            raise
 
     def write(self) -> None:
         self._descriptor = _create(self._temporary)
@@ -155,9 +152,14 @@ def write_together(files: Sequence[FileToWrite]) -> None:
     others are written. Together is faster: the first fsync writes most of what
     the others need.
     """
-    for step in (FileToWrite.write, FileToWrite.sync, FileToWrite.rename):
+    try:
+        for step in (FileToWrite.write, FileToWrite.sync, FileToWrite.rename):
+            for file in files:
+                file.attempt(step)
+    except BaseException:
         for file in files:
-            file.attempt(step)
+            file.discard()
+        raise
     folders = {file.path.parent for file in files if file.error is None}
     for folder in folders:
         try:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from email.utils import formatdate
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx2
@@ -74,6 +74,7 @@ class HttpTransport:
     ) -> None:
         self._provider = provider
         self._base_url = httpx2.URL(base_url)
+        self._origin = _origin(self._base_url)
         self._key = key
         self._bounds = bounds
         self._user_agent = user_agent
@@ -82,7 +83,6 @@ class HttpTransport:
         self._owns_http = http is None
         self._links: httpx2.AsyncClient | None = None
         self._direct: Http1Client | None = None
-        self._only_httpx2: bool | None = None
         self._url = lru_cache(_MOST_URLS)(httpx2.URL)
 
     @asynccontextmanager
@@ -108,17 +108,15 @@ class HttpTransport:
 
     # --- straight to the provider ---------------------------------------------
 
+    @cached_property
+    def _may_go_directly(self) -> bool:
+        return self._owns_http and self._sign is None and proxy_of(self._base_url) is None
+
     def _goes_directly(self, url: httpx2.URL, request: HttpRequest) -> bool:
-        if self._only_httpx2 is None:
-            self._only_httpx2 = (
-                not self._owns_http
-                or self._sign is not None
-                or proxy_of(self._base_url) is not None
-            )
-        return not (
-            self._only_httpx2
-            or "upgrade" in request.headers
-            or _origin(url) != _origin(self._base_url)
+        return (
+            self._may_go_directly
+            and "upgrade" not in request.headers
+            and _origin(url) == self._origin
         )
 
     async def _send_directly(
@@ -233,7 +231,7 @@ class HttpTransport:
         return _KEYLESS in http_request.extensions
 
     def _is_providers(self, url: httpx2.URL, request: HttpRequest) -> bool:
-        if _origin(url) == _origin(self._base_url):
+        if _origin(url) == self._origin:
             return True
         if request.collects or url.scheme != "https":
             return False

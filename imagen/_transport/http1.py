@@ -39,6 +39,7 @@ class Http1Client:
     def __init__(self, origin: httpx2.URL, *, connect_seconds: float, write_seconds: float) -> None:
         self._origin = origin
         self._host = origin.raw_host.decode("ascii")
+        self._headers = {"host": origin.netloc.decode("ascii"), "accept": "*/*"}
         self._connect_seconds = connect_seconds
         self._write_seconds = write_seconds
         self._backend = BulkBackend()
@@ -58,7 +59,7 @@ class Http1Client:
         `on_leave` is called before the first byte leaves. An error or a
         cancellation closes the connection.
         """
-        all_headers = {"host": self._origin.netloc.decode("ascii"), "accept": "*/*", **headers}
+        all_headers = {**self._headers, **headers}
         if content or method in _WITH_BODY:
             all_headers["content-length"] = str(len(content))
         try:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-__all__ = ["repeat"]
+from ._run import Run
+
+__all__ = ["measure"]
 
 
-async def repeat(make_one: Callable[[int], Awaitable[None]], n: int, at_once: int) -> None:
+async def measure(run: Run, make_one: Callable[[int], Awaitable[None]]) -> None:
+    """Make the images of the warm-up, and then those that count."""
+    await _repeat(make_one, run.warm_up, run.at_once)
+    with run.measured():
+        await _repeat(make_one, run.images, run.at_once)
+
+
+async def _repeat(make_one: Callable[[int], Awaitable[None]], n: int, at_once: int) -> None:
     """Calls `make_one` with 0 to n - 1 from `at_once` tasks."""
     numbers = iter(range(n))
 

@@ -71,6 +71,15 @@ class Run:
         if self._sample_every and self._got % self._sample_every == 0:
             self._samples.append(_memory("VmRSS"))
 
+    def keep(self, number: int, data: bytes) -> None:
+        """Count an image, and write it to a plain file if that is asked for."""
+        if self.write:
+            path = self.folder / f"{number}.png"
+            path.write_bytes(data)
+            if self.delete:
+                path.unlink()
+        self.image(len(data))
+
     @contextmanager
     def measured(self) -> Iterator[None]:
         """The block fetches the images that count. Prints the report at its

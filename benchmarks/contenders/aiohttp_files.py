@@ -11,7 +11,7 @@ import ssl
 import aiohttp
 
 from ..replies import MODEL
-from ._asyncio_pool import repeat
+from ._asyncio_pool import measure
 from ._run import Run
 
 
@@ -24,13 +24,9 @@ async def main(run: Run) -> None:
             async with session.post(f"{run.url}/images/generations", json=order) as reply:
                 answer = await reply.json()
             data = base64.b64decode(answer["data"][0]["b64_json"])
-            if run.write:
-                (run.folder / f"{number}.png").write_bytes(data)
-            run.image(len(data))
+            run.keep(number, data)
 
-        await repeat(make_one, run.warm_up, run.at_once)
-        with run.measured():
-            await repeat(make_one, run.images, run.at_once)
+        await measure(run, make_one)
 
 
 if __name__ == "__main__":

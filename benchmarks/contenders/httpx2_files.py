@@ -22,9 +22,7 @@ async def main(run: Run) -> None:
                 f"{run.url}/images/generations", json={"model": MODEL, "prompt": "x", "n": 1}
             )
             data = base64.b64decode(reply.json()["data"][0]["b64_json"])
-            if run.write:
-                (run.folder / f"{number}.png").write_bytes(data)
-            run.image(len(data))
+            run.keep(number, data)
 
         async def work() -> None:
             for number in numbers:

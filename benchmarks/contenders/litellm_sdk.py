@@ -8,7 +8,7 @@ import base64
 import litellm
 
 from ..replies import MODEL
-from ._asyncio_pool import repeat
+from ._asyncio_pool import measure
 from ._run import Run
 
 
@@ -25,13 +25,9 @@ async def main(run: Run) -> None:
             max_retries=0,
         )
         data = base64.b64decode(reply.data[0].b64_json)
-        if run.write:
-            (run.folder / f"{number}.png").write_bytes(data)
-        run.image(len(data))
+        run.keep(number, data)
 
-    await repeat(make_one, run.warm_up, run.at_once)
-    with run.measured():
-        await repeat(make_one, run.images, run.at_once)
+    await measure(run, make_one)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import base64
 import openai
 
 from ..replies import MODEL
-from ._asyncio_pool import repeat
+from ._asyncio_pool import measure
 from ._run import Run
 
 
@@ -24,16 +24,9 @@ async def main(run: Run) -> None:
             assert reply.data
             assert reply.data[0].b64_json
             data = base64.b64decode(reply.data[0].b64_json)
-            if run.write:
-                path = run.folder / f"{number}.png"
-                path.write_bytes(data)
-                if run.delete:
-                    path.unlink()
-            run.image(len(data))
+            run.keep(number, data)
 
-        await repeat(make_one, run.warm_up, run.at_once)
-        with run.measured():
-            await repeat(make_one, run.images, run.at_once)
+        await measure(run, make_one)
 
 
 if __name__ == "__main__":

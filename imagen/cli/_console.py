@@ -10,9 +10,10 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TextIO
+from functools import partial
+from typing import TextIO, TypeVar
 
 import msgspec
 import trio
@@ -33,6 +34,8 @@ __all__ = [
 _BLOCK = "\N{FULL BLOCK}"
 _WIDTH_WITHOUT_TERMINAL = 80
 _STDIN = 0
+
+_T = TypeVar("_T")
 
 
 class ExitStatus(enum.IntEnum):
@@ -69,6 +72,12 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
         return signal.SIGINT, signal.SIGTERM
     return signal.SIGINT, signal.SIGTERM, hangup
+
+
+def _write_out(data: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _lead_nowhere(stream: TextIO) -> None:
@@ -124,6 +133,8 @@ class Console:
         self.json = json
         self._live = False
         self._asking = False
+        # Lines that wait until the terminal has an image whole.
+        self._held: list[tuple[str, TextIO]] | None = None
         # By its number: sys.stdin is None if it was closed.
         self.can_ask = os.isatty(_STDIN) and sys.stderr.isatty()
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -164,19 +175,43 @@ class Console:
 
     def say(self, line: str) -> None:
         """A line of the result."""
-        self.clear_live()
-        print(plain(line), flush=True)
+        self._print(line, sys.stdout)
 
     def note(self, line: str) -> None:
         """A line beside the result."""
+        self._print(line, sys.stderr)
+
+    def _print(self, line: str, stream: TextIO) -> None:
+        if self._held is not None:
+            self._held.append((line, stream))
+            return
         self.clear_live()
-        print(plain(line), file=sys.stderr, flush=True)
+        print(plain(line), file=stream, flush=True)
+
+    async def draw(self, image: bytes) -> None:
+        """Write the text of an image to the terminal, in a thread: a slow line
+        may take seconds.
+        """
+        await self.alone(partial(_write_out, image))
+
+    async def alone(self, work: Callable[[], _T]) -> _T:
+        """Call `work` in a thread; what is printed meanwhile is printed after
+        it.
+        """
+        self.clear_live()
+        self._held = []
+        try:
+            return await trio.to_thread.run_sync(work)
+        finally:
+            held, self._held = self._held, None
+            for line, stream in held:
+                self._print(line, stream)
 
     def live(self, line: str) -> None:
         """Replace the live line; does nothing if standard error is not a
         terminal.
         """
-        if self.shows_live and not self._asking:
+        if self.shows_live and not self._asking and self._held is None:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH_WITHOUT_TERMINAL
             print(f"\r\x1b[K{plain(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
             self._live = True

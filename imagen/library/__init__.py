@@ -22,6 +22,7 @@ from ._cleanup import CleanupPlan, ExpiredImage
 from ._collections import Collection, Collections
 from ._filters import Filters, SortOrder, State
 from ._imaging.contact_sheets import contact_sheet
+from ._imaging.decoding import open_image
 from ._imaging.hashes import hash_distance, perceptual_hash
 from ._imaging.renditions import Renditions
 from ._imaging.similar import Similar
@@ -51,6 +52,7 @@ __all__ = [
     "contact_sheet",
     "find_damage",
     "hash_distance",
+    "open_image",
     "perceptual_hash",
     "put_aside",
     "save_file",

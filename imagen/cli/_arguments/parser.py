@@ -27,6 +27,7 @@ from .._commands.sharing.archive import add_archive_commands
 from .._commands.sharing.publish import add_publish_command
 from .._commands.sharing.share import add_share_command
 from .._console import Console, ExitStatus
+from .._output.preview import add_preview
 from .options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
 from .template_options import add_filling
 
@@ -278,6 +279,7 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
         "-n", type=whole(1, _MOST_IMAGES), default=1, help="number of images (default: 1)"
     )
     add_out(parser)
+    add_preview(parser)
     parser.add_argument(
         "--max-at-once",
         type=whole(1, _MOST_IMAGES),

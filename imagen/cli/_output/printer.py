@@ -16,6 +16,7 @@ from ... import Failure, Image, InvalidRequestError, Outcome, StorageError
 from .._arguments.requests import operation_name
 from .._console import Console, usd
 from .json_output import failure_record, image_record
+from .preview import Preview
 
 __all__ = ["Costs", "OutcomePrinter", "prepare_folder", "slug"]
 
@@ -47,15 +48,23 @@ class Costs:
 
 class OutcomePrinter:
     """Printer of each image and failure once. `out` is a folder for copies,
-    `total` the number expected, if known.
+    `total` the number expected, if known; `preview` shows each image.
     """
 
-    def __init__(self, console: Console, *, out: Path | None, total: int | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        out: Path | None,
+        total: int | None = None,
+        preview: Preview | None = None,
+    ) -> None:
         self.made: list[Image] = []
         self.failures: list[Failure] = []
         self.not_saved = False
         self._console = console
         self._out = out
+        self._preview = preview
         self._of = "" if total is None else f"/{total}"
         self._told: set[str] = set()
 
@@ -100,6 +109,8 @@ class OutcomePrinter:
             self._console.note(
                 f"imagen: {adjustment.field} {adjustment.asked!r} {sent}: {adjustment.reason}."
             )
+        if self._preview is not None:
+            await self._preview.show(image)
 
     def _tell_failure(self, failure: Failure) -> None:
         if self._console.json:

@@ -33,6 +33,7 @@ from .... import (
 from ..._arguments.requests import read_request
 from ..._console import Console, ExitStatus, ending_signals, say_error, usd
 from ..._output.json_output import alarm_record, money
+from ..._output.preview import Preview
 from ..._output.printer import Costs, OutcomePrinter, prepare_folder, slug
 from .dry_run import run_dry
 
@@ -85,7 +86,12 @@ class Run:
         self._console = console
         self._scope = trio.CancelScope()
         self._started_at = trio.current_time()
-        self._teller = OutcomePrinter(console, out=options.out, total=options.n)
+        self._teller = OutcomePrinter(
+            console,
+            out=options.out,
+            total=options.n,
+            preview=Preview(console, options.preview),
+        )
         self._costs = Costs()
         self._late: list[Image] = []
         self._fractions: dict[str, float | None] = {}

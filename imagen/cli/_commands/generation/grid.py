@@ -19,6 +19,7 @@ from ..._arguments.options import add_command, add_out, seconds, usd_amount, use
 from ..._arguments.template_options import add_values, choose, fill, read_words
 from ..._console import Console, ExitStatus
 from ..._output.json_output import quote_record
+from ..._output.preview import add_preview
 from ..._output.printer import prepare_folder
 from .dry_run import figures, open_quoting_client, tell_limits
 from .generate import Run, carry_out, warn_of_sketch
@@ -90,6 +91,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help=".png or .jpg with all images and their differences",
     )
     add_out(parser)
+    add_preview(parser)
     parser.add_argument(
         "--most",
         type=whole(1, 1_000_000),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 
 from .... import Client, Image, open_client
-from ....library import Filters
+from ....library import Filters, Page
 from ..._arguments.options import add_command, since, usd_amount, whole
 from ..._arguments.requests import operation_name
 from ..._console import Console, ExitStatus, usd
 from ..._output.json_output import kept_record
+from ..._output.preview import Preview, add_preview
 
 __all__ = ["add_search_commands", "filters_of"]
 
@@ -50,6 +51,10 @@ def add_search_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
         parser.add_argument(
             "--order", choices=_ORDERS, default="newest", help="highest rating, cost or size first"
         )
+        parser.add_argument(
+            "--grid", action="store_true", help="show the images side by side, on a terminal"
+        )
+        add_preview(parser)
         _add_filters(parser)
 
 
@@ -117,6 +122,7 @@ async def _print_pages(
     options: argparse.Namespace, client: Client, console: Console
 ) -> tuple[int, str | None]:
     left, cursor, filters = int(options.limit), options.after, filters_of(options)
+    preview = Preview(console, options.preview if options.grid else "off")
     while True:
         limit = min(left, 500)
         if options.query is None:
@@ -127,11 +133,19 @@ async def _print_pages(
             page = await client.library.search(
                 options.query, limit=limit, after=cursor, order=options.order, **filters
             )
-        for image in page:
-            _print_line(image, console)
+        await _print_page(page, preview, console)
         left, cursor = left - len(page), page.cursor
         if cursor is None or left == 0:
             return int(options.limit) - left, cursor
+
+
+async def _print_page(page: Page, preview: Preview, console: Console) -> None:
+    terminal = await preview.find()
+    if terminal is not None:
+        await preview.show_grid(page, terminal)
+        return
+    for image in page:
+        _print_line(image, console)
 
 
 def _print_line(image: Image, console: Console) -> None:

@@ -17,6 +17,7 @@ from ....metadata import FileDescription, ForeignRecord, Provenance, Record, des
 from ..._arguments.options import add_command, user_path
 from ..._console import Console, ExitStatus, say_error, usd
 from ..._output.json_output import kept_record
+from ..._output.preview import Preview, add_preview
 
 __all__ = ["add_show", "run_show"]
 
@@ -43,6 +44,7 @@ def add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     show.add_argument(
         "id", metavar="ID|FILE", help="id of an image or its beginning, or path of a file"
     )
+    add_preview(show)
     show.add_argument("--trust", type=user_path, metavar="PEM", help="file of trusted certificates")
 
 
@@ -54,8 +56,10 @@ async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
         else await trio.to_thread.run_sync(_read_certificates, options.trust)
     )
     file = user_path(options.id)
+    preview = Preview(console, options.preview)
     if await trio.to_thread.run_sync(os.path.isfile, file):
         _show_file(await _describe(file, trusted), console)
+        await preview.show(file)
         return ExitStatus.DONE
     async with open_client() as client:
         image = await client.library.get(options.id)
@@ -63,6 +67,7 @@ async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
         say_error(f"There is no file and no image {options.id}; imagen history lists the images.")
         return ExitStatus.USAGE
     await _show_image(image, trusted, console)
+    await preview.show(image)
     return ExitStatus.DONE
 
 

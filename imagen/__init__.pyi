@@ -50,6 +50,7 @@ from ._requests.request import (
     Vary,
 )
 from ._requests.sizes import PRESETS
+from ._requests.tables import requests_from
 from ._requests.translation import Adjustment
 from ._results.events import (
     AttemptEnded,
@@ -171,6 +172,7 @@ __all__ = [
     "open_client",
     "prompts",
     "providers",
+    "requests_from",
     "sharing",
     "verify_webhook",
     "version",

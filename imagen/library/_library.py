@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 import msgspec
 
@@ -23,8 +23,13 @@ from ._collections import Collections
 from ._deletion import Deletion
 from ._files import ImageFiles
 from ._filters import Filters, SortOrder, select
+from ._frames import FrameLibrary, check_frames, make_frame
 from ._query import LibraryQuery, Lineage, Page, read_lineage
 from ._rows import COLUMNS, ImageRow, insert_image, read_image
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
 
 __all__ = ["Library", "LibrarySize"]
 
@@ -158,6 +163,58 @@ class Library:
                 yield image
             if (after := page.cursor) is None:
                 return
+
+    @overload
+    async def to_frame(
+        self,
+        library: Literal["pandas"],
+        query: str | None = None,
+        *,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
+    ) -> pandas.DataFrame: ...
+    @overload
+    async def to_frame(
+        self,
+        library: Literal["polars"],
+        query: str | None = None,
+        *,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
+    ) -> polars.DataFrame: ...
+    @overload
+    async def to_frame(
+        self,
+        library: None = None,
+        query: str | None = None,
+        *,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
+    ) -> pandas.DataFrame | polars.DataFrame: ...
+    async def to_frame(
+        self,
+        library: FrameLibrary | None = None,
+        query: str | None = None,
+        *,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
+    ) -> pandas.DataFrame | polars.DataFrame:
+        """Return all images that `find` would yield as a data frame, a row
+        each (extra `frames`).
+
+        Money is a float there, and tags are one text, with commas.
+
+        Args:
+            library: "pandas" or "polars"; None takes the one that is installed,
+                pandas before polars.
+
+        Raises:
+            ConfigurationError: the library or narwhals is missing.
+            InvalidRequestError: as for `search`.
+        """
+        chosen = check_frames(library)
+        images = [image async for image in self.find(query, order=order, **filters)]
+        return await self._workers.run(partial(make_frame, images, chosen))
 
     async def _page(
         self, query: str | None, limit: int, after: str | None, order: SortOrder, filters: Filters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from ... import PRESETS, version
 from .._commands.account.doctor import run_doctor
@@ -145,8 +145,14 @@ def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    generate = commands.add_parser("generate", help="make images from a prompt")
-    _add_prompt(generate)
+    generate = commands.add_parser("generate", help="make images from a prompt, or from a table")
+    _add_prompt(generate, nargs="?")
+    generate.add_argument(
+        "--from",
+        dest="table",
+        metavar="FILE",
+        help="CSV or JSON Lines instead of a prompt: a request a row; - reads standard input",
+    )
     generate.add_argument(
         "--reference",
         action="append",
@@ -203,7 +209,7 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     }.items():
         add_command(parser, run_make)
         # What only generations have.
-        parser.set_defaults(operation=name, economy=False)
+        parser.set_defaults(operation=name, economy=False, table=None)
         _add_parameters(parser)
         add_filling(parser)
         _add_batch_options(parser)
@@ -216,9 +222,10 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     )
 
 
-def _add_prompt(parser: argparse.ArgumentParser) -> None:
+def _add_prompt(parser: argparse.ArgumentParser, *, nargs: Literal["?"] | None = None) -> None:
     parser.add_argument(
         "prompt",
+        nargs=nargs,
         help="description of the image; - reads standard input, @NAME is a saved prompt",
     )
 

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
+import trio
 
-from ... import Edit, Enhance, Generate, InvalidRequestError, JsonValue, Request, Restyle, Vary
+from ... import (
+    Edit,
+    Enhance,
+    Generate,
+    InvalidRequestError,
+    JsonValue,
+    Request,
+    Restyle,
+    Vary,
+    requests_from,
+)
+from .options import user_path
 from .template_options import fill_request, read_words
 
-__all__ = ["operation_name", "read_request"]
+__all__ = ["operation_name", "read_requests"]
 
 _COMMON = (
     "model",
@@ -37,7 +52,28 @@ def operation_name(request: Request) -> str:
     return type(request).__name__.lower()
 
 
-async def read_request(options: argparse.Namespace) -> Request:
+async def read_requests(options: argparse.Namespace) -> Sequence[Request]:
+    """Return the requests of the table that is given, or the one of the command
+    line, once for each image.
+    """
+    if options.table is None:
+        return [await _read_request(options)] * options.n
+    if options.prompt is not None or options.set or options.together:
+        raise InvalidRequestError(
+            "--from reads the prompts from a table: leave out PROMPT, --set and --together."
+        )
+    fields = {**_read_fields(options), "references": tuple(options.reference)}
+    made = await trio.to_thread.run_sync(
+        lambda: requests_from(_open_table(options.table), n=options.n, **fields)
+    )
+    return [await fill_request(request, options) for request in made]
+
+
+def _open_table(name: str) -> bytes | Path:
+    return sys.stdin.buffer.read() if name == "-" else user_path(name)
+
+
+async def _read_request(options: argparse.Namespace) -> Request:
     """The request of a making command; a prompt of "-" is read from standard
     input, one of "@NAME" is a kept one.
     """
@@ -45,13 +81,9 @@ async def read_request(options: argparse.Namespace) -> Request:
 
 
 async def _read_bare_request(options: argparse.Namespace) -> Request:
-    prompt = await read_words(options.prompt)
-    fields = {name: getattr(options, name) for name in _COMMON}
-    fields |= {
-        "prompt": prompt,
-        "assume_usd": options.assume,
-        "options": _read_options(options.option),
-    }
+    if options.prompt is None:
+        raise InvalidRequestError("Give a prompt, or a table of prompts with --from FILE.")
+    fields = {"prompt": await read_words(options.prompt), **_read_fields(options)}
     match options.operation:
         case "generate":
             return Generate(**fields, references=tuple(options.reference))
@@ -77,6 +109,14 @@ async def _read_bare_request(options: argparse.Namespace) -> Request:
                 strength=options.strength,
                 emulate=options.emulate,
             )
+
+
+def _read_fields(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        **{name: getattr(options, name) for name in _COMMON},
+        "assume_usd": options.assume,
+        "options": _read_options(options.option),
+    }
 
 
 def _read_options(pairs: list[str]) -> Mapping[str, JsonValue]:

@@ -68,6 +68,10 @@ class OutcomePrinter:
         self._of = "" if total is None else f"/{total}"
         self._told: set[str] = set()
 
+    def expect(self, total: int) -> None:
+        """Take the number of outcomes that will come."""
+        self._of = f"/{total}"
+
     @property
     def done(self) -> int:
         """Number of printed outcomes."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from .... import Client, Quote, Settings, load_settings, open_client
-from ..._arguments.requests import read_request
+from .... import Client, Quote, Request, Settings, load_settings, open_client
+from ..._arguments.requests import read_requests
 from ..._console import Console, ExitStatus, usd
 from ..._output.json_output import quote_record
 
@@ -23,24 +23,32 @@ __all__ = ["figures", "open_quoting_client", "run_dry", "tell_limits"]
 
 async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Print the cost of the whole batch for its model and for each fallback."""
-    request = await read_request(options)
+    requests = await read_requests(options)
+    images = len(requests)
     async with open_quoting_client() as client:
         quotes = [
-            (client.model_for(one).id, client.quote([one] * options.n, economy=options.economy))
-            for one in (
-                request,
-                *(msgspec.structs.replace(request, model=name) for name in options.fallback),
-            )
+            (_models_of(asked, client), client.quote(asked, economy=options.economy))
+            for asked in (requests, *(_by(name, requests) for name in options.fallback))
         ]
         limit = client.settings.confirm_above_usd
     if console.json:
         for model, quote in quotes:
-            console.emit(quote_record(model, options.n, quote))
+            console.emit(quote_record(model, images, quote))
         return ExitStatus.DONE
-    rows = [(model, str(options.n), *figures(quote)) for model, quote in quotes]
+    rows = [(model, str(images), *figures(quote)) for model, quote in quotes]
     console.table(rows, ("MODEL", "IMAGES", "AT LEAST", "EXPECTED", "AT MOST"), right=range(1, 5))
     tell_limits([quote for _, quote in quotes], limit, console)
     return ExitStatus.DONE
+
+
+def _by(model: str, requests: Sequence[Request]) -> Sequence[Request]:
+    return [msgspec.structs.replace(request, model=model) for request in requests]
+
+
+def _models_of(requests: Sequence[Request], client: Client) -> str:
+    """Return the model of the requests, "*" if there are several."""
+    names = {client.model_for(request).id for request in requests}
+    return names.pop() if len(names) == 1 else "*"
 
 
 def tell_limits(quotes: Sequence[Quote], limit: Decimal | None, console: Console) -> None:

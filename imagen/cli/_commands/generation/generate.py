@@ -5,6 +5,7 @@ for each image.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 import trio
@@ -30,7 +31,7 @@ from .... import (
     Request,
     open_client,
 )
-from ..._arguments.requests import read_request
+from ..._arguments.requests import read_requests
 from ..._console import Console, ExitStatus, ending_signals, say_error, usd
 from ..._output.json_output import alarm_record, money
 from ..._output.preview import Preview
@@ -59,11 +60,12 @@ async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
     async with open_client(
         confirm=run.confirm if options.yes or console.can_ask else None
     ) as client:
-        request = await read_request(options)
-        _check(options, request, client)
-        if isinstance(request, Generate) and options.model is None:
+        requests = await read_requests(options)
+        run.expect(len(requests))
+        _check(options, requests, client)
+        if any(isinstance(one, Generate) and one.model is None for one in requests):
             warn_of_sketch(client, console)
-        await carry_out(run, client, run.open(client, request))
+        await carry_out(run, client, run.open(client, requests))
     run.finish()
     return run.status
 
@@ -105,12 +107,20 @@ class Run:
 
     # --- making ---------------------------------------------------------------
 
-    def open(self, client: Client, request: Request) -> AbstractAsyncContextManager[Batch]:
+    def expect(self, images: int) -> None:
+        """Take the number of images, where a table says it."""
+        self._options.n = images
+        self._teller.expect(images)
+
+    def open(
+        self, client: Client, requests: Sequence[Request]
+    ) -> AbstractAsyncContextManager[Batch]:
         """The batch that the options ask for."""
         options = self._options
+        one = options.table is None
         return client.open_batch(
-            request,
-            n=options.n,
+            requests[0] if one else requests,
+            n=len(requests) if one else 1,
             max_at_once=options.max_at_once,
             together=options.together,
             economy=options.economy,
@@ -352,13 +362,14 @@ def _check_economy(options: argparse.Namespace) -> None:
         )
 
 
-def _check(options: argparse.Namespace, request: Request, client: Client) -> None:
+def _check(options: argparse.Namespace, requests: Sequence[Request], client: Client) -> None:
     """Refuse at once what cannot be sent, and options that another model of the
     fallback would ignore.
     """
-    for name in options.fallback if request.model is None else (request.model, *options.fallback):
+    named = dict.fromkeys(one.model for one in requests if one.model is not None)
+    for name in (*named, *options.fallback):
         client.catalog.find(name)
-    settled = request.model is not None or options.economy
+    settled = options.economy or all(one.model is not None for one in requests)
     others = options.fallback or (() if settled else client.settings.routes.fallback)
     if (options.hedge_after or options.routing) and not others:
         raise InvalidRequestError(
@@ -366,7 +377,7 @@ def _check(options: argparse.Namespace, request: Request, client: Client) -> Non
             " --fallback."
         )
     try:
-        client.quote(request, economy=options.economy)
+        client.quote(requests if options.table else requests[:1], economy=options.economy)
     except ConfigurationError:
         # The first model is not set up here; the next one may be.
         if not others:

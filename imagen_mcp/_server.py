@@ -17,7 +17,7 @@ from mcp.server.mcpserver.exceptions import (
     UnexpectedResourceError,
     UnexpectedToolError,
 )
-from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, Tool
 from pydantic import AnyUrl, ValidationError
 
 import imagen
@@ -25,6 +25,7 @@ import imagen
 from ._context import ServerState, ToolContext
 from ._results.generation import failed
 from ._results.text import clip, clip_line
+from ._unknown_arguments import ignored_arguments, nearest, refuse_unknown
 
 __all__ = ["Server"]
 
@@ -38,13 +39,23 @@ class Server(MCPServer[ServerState]):
     to be read. Bugs stay hidden, and logged.
     """
 
+    async def list_tools(self) -> list[Tool]:
+        return [
+            tool.model_copy(
+                update={"input_schema": {**tool.input_schema, "additionalProperties": False}}
+            )
+            for tool in await super().list_tools()
+        ]
+
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: ToolContext | None = None
     ) -> CallToolResult | InputRequiredResult:
         if not _is_text(arguments):
             return failed(_NO_TEXT)
         try:
-            return await super().call_tool(name, arguments, context)
+            return await super().call_tool(name, await self._known(name, arguments), context)
+        except imagen.InvalidRequestError as error:
+            return failed(error)
         except ToolError as error:
             # Arguments that do not fit the schema are the caller's; a reply
             # that does not fit its own is a bug.
@@ -54,9 +65,37 @@ class Server(MCPServer[ServerState]):
                 return failed(_misfit(error.__cause__))
             if isinstance(error.__cause__, imagen.ImagenError):
                 return failed(error.__cause__)
-            if isinstance(error, UnexpectedToolError):
-                raise
-            return failed(imagen.InvalidRequestError(f"{clip_line(str(error), 100)}."))
+            raise
+
+    async def _known(self, name: str, arguments: dict[str, object]) -> dict[str, object]:
+        """Return the arguments without those that the user lets pass.
+
+        Raises:
+            InvalidRequestError: there is no such tool, or it lacks one of them.
+        """
+        tools = {tool.name: tuple(tool.input_schema["properties"]) for tool in await self._tools()}
+        if name not in tools:
+            raise _no_tool(name, tools)
+        refuse_unknown(name, arguments, tools, ignored_arguments())
+        return {key: value for key, value in arguments.items() if key in tools[name]}
+
+    async def _filled(
+        self, name: str, arguments: dict[str, object] | None
+    ) -> dict[str, object] | None:
+        """Return the arguments of a prompt without those that the user lets
+        pass.
+        """
+        prompts = {
+            prompt.name: [argument.name for argument in prompt.arguments or ()]
+            for prompt in await self.list_prompts()
+        }
+        if name not in prompts or arguments is None:
+            return arguments
+        refuse_unknown(name, arguments, prompts, ignored_arguments())
+        return {key: value for key, value in arguments.items() if key in prompts[name]}
+
+    async def _tools(self) -> list[Tool]:
+        return await super().list_tools()
 
     async def read_resource(
         self, uri: AnyUrl | str, context: ToolContext | None = None
@@ -88,7 +127,9 @@ class Server(MCPServer[ServerState]):
         if not _is_text(arguments):
             raise MCPError(code=INVALID_PARAMS, message=_sentence(_NO_TEXT))
         try:
-            return await super().get_prompt(name, arguments, context)
+            return await super().get_prompt(name, await self._filled(name, arguments), context)
+        except imagen.InvalidRequestError as error:
+            raise MCPError(code=INVALID_PARAMS, message=_sentence(error)) from error
         except ValueError as error:
             if (told := _misused(error)) is None:
                 raise
@@ -97,6 +138,12 @@ class Server(MCPServer[ServerState]):
 
 def _sentence(error: imagen.ImagenError) -> str:
     return f"[{error.code}] {clip(error.message)}"
+
+
+def _no_tool(name: str, known: Iterable[str]) -> imagen.InvalidRequestError:
+    meant = nearest(name, list(known))
+    hint = f"; did you mean {' or '.join(meant)}?" if meant else "."
+    return imagen.InvalidRequestError(f"There is no tool {clip_line(name, 40)!r}{hint}")
 
 
 def _is_text(arguments: object) -> bool:

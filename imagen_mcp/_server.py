@@ -68,16 +68,23 @@ class Server(MCPServer[ServerState]):
             raise
 
     async def _known(self, name: str, arguments: dict[str, object]) -> dict[str, object]:
-        """Return the arguments without those that the user lets pass.
+        """Return the arguments that say something.
 
         Raises:
             InvalidRequestError: there is no such tool, or it lacks one of them.
         """
-        tools = {tool.name: tuple(tool.input_schema["properties"]) for tool in await self._tools()}
-        if name not in tools:
-            raise _no_tool(name, tools)
-        refuse_unknown(name, arguments, tools, ignored_arguments())
-        return {key: value for key, value in arguments.items() if key in tools[name]}
+        schemas = {tool.name: tool.input_schema for tool in await self._tools()}
+        if name not in schemas:
+            raise _no_tool(name, schemas)
+        known = {tool: tuple(schema["properties"]) for tool, schema in schemas.items()}
+        refuse_unknown(name, arguments, known, ignored_arguments())
+        required = schemas[name].get("required", ())
+        # Hosts fill in optional fields with null or empty text.
+        return {
+            key: value
+            for key, value in arguments.items()
+            if key in known[name] and (key in required or value not in (None, ""))
+        }
 
     async def _filled(
         self, name: str, arguments: dict[str, object] | None

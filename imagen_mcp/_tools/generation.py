@@ -15,6 +15,8 @@ from .money import ConfirmCost, Limits, MaxCost, estimate, noting_retirement
 from .parameters import (
     LONGEST_PULL,
     After,
+    AspectRatio,
+    Background,
     BatchAnswer,
     Cache,
     Count,
@@ -22,12 +24,18 @@ from .parameters import (
     ImageAnswer,
     LongTimeout,
     ModelId,
+    NegativePrompt,
+    OutputFormat,
     Quality,
+    References,
+    Resolution,
+    Seed,
     SessionId,
     Size,
     Style,
     Timeout,
     clamp,
+    image_sources,
 )
 from .prompt_arguments import ApplyStyles, Values, WordedPrompt, word
 from .sessions import incomplete, make_many, make_one, next_step, resume, session_of, wait_image
@@ -48,8 +56,15 @@ async def generate_image(
     ctx: ToolContext,
     model: ModelId = None,
     size: Size = None,
+    aspect_ratio: AspectRatio = None,
+    resolution: Resolution = None,
     quality: Quality = None,
     style: Style = None,
+    seed: Seed = None,
+    negative_prompt: NegativePrompt = None,
+    background: Background = None,
+    output_format: OutputFormat = None,
+    references: References = None,
     apply_styles: ApplyStyles = None,
     values: Values = None,
     timeout: LongTimeout = 50.0,
@@ -61,7 +76,21 @@ async def generate_image(
     """Make one image and wait for it. Returns its path, a small preview and a
     link to the whole image.
     """
-    request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
+    asked = imagen.Generate(
+        prompt=prompt,
+        model=model,
+        size=size,
+        aspect_ratio=aspect_ratio,
+        resolution=resolution,
+        quality=quality,
+        style=style,
+        seed=seed,
+        negative_prompt=negative_prompt,
+        background=background,
+        output_format=output_format,
+        references=image_sources(ctx, references),
+    )
+    request = await word(ctx, asked, values, apply_styles)
     return await make_one(
         ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full, cache=cache
     )
@@ -73,8 +102,15 @@ async def start_image_batch(
     count: Count = 4,
     model: ModelId = None,
     size: Size = None,
+    aspect_ratio: AspectRatio = None,
+    resolution: Resolution = None,
     quality: Quality = None,
     style: Style = None,
+    seed: Seed = None,
+    negative_prompt: NegativePrompt = None,
+    background: Background = None,
+    output_format: OutputFormat = None,
+    references: References = None,
     apply_styles: ApplyStyles = None,
     values: Values = None,
     timeout: Timeout = 45.0,
@@ -87,7 +123,21 @@ async def start_image_batch(
     returns the others. Never start a running batch again: it would be paid
     twice.
     """
-    request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
+    asked = imagen.Generate(
+        prompt=prompt,
+        model=model,
+        size=size,
+        aspect_ratio=aspect_ratio,
+        resolution=resolution,
+        quality=quality,
+        style=style,
+        seed=seed,
+        negative_prompt=negative_prompt,
+        background=background,
+        output_format=output_format,
+        references=image_sources(ctx, references),
+    )
+    request = await word(ctx, asked, values, apply_styles)
     return await make_many(
         ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost), cache=cache
     )
@@ -99,31 +149,39 @@ async def estimate_cost(
     count: Annotated[int, Field(ge=1, le=1000, description="How many images.")] = 4,
     model: ModelId = None,
     size: Size = None,
+    aspect_ratio: AspectRatio = None,
+    resolution: Resolution = None,
     quality: Quality = None,
     style: Style = None,
+    seed: Seed = None,
+    negative_prompt: NegativePrompt = None,
+    background: Background = None,
+    output_format: OutputFormat = None,
+    references: References = None,
     apply_styles: ApplyStyles = None,
     values: Values = None,
 ) -> Annotated[CallToolResult, CostReply]:
     """Estimate the cost of images without making any. Use it before many
     images, or if the user cares about the cost.
     """
-    request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
+    asked = imagen.Generate(
+        prompt=prompt,
+        model=model,
+        size=size,
+        aspect_ratio=aspect_ratio,
+        resolution=resolution,
+        quality=quality,
+        style=style,
+        seed=seed,
+        negative_prompt=negative_prompt,
+        background=background,
+        output_format=output_format,
+        references=image_sources(ctx, references),
+    )
+    request = await word(ctx, asked, values, apply_styles)
     with noting_retirement() as notes:
         reply = estimate(ctx, request, count)
     return cost_reply(reply, notes)
-
-
-def _generate(
-    prompt: str, model: str | None, size: str | None, quality: str | None, style: str | None
-) -> imagen.Generate:
-    # Hosts fill in optional fields with empty text.
-    return imagen.Generate(
-        prompt=prompt,
-        model=model or None,
-        size=size or None,
-        quality=quality or None,
-        style=style or None,
-    )
 
 
 async def get_next_image(

@@ -11,18 +11,25 @@ import imagen
 from .._context import ToolContext
 from .money import ConfirmCost, Limits, MaxCost
 from .parameters import (
+    AspectRatio,
+    Background,
     BatchAnswer,
     Full,
     ImageAnswer,
     LongTimeout,
     ModelId,
+    NegativePrompt,
+    OutputFormat,
     Prompt,
     Quality,
+    Resolution,
+    Seed,
     Size,
     Source,
     Strength,
     Timeout,
     image_source,
+    image_sources,
 )
 from .sessions import make_many, make_one
 
@@ -50,7 +57,13 @@ async def edit_image(
     ] = None,
     model: ModelId = None,
     size: Size = None,
+    aspect_ratio: AspectRatio = None,
+    resolution: Resolution = None,
     quality: Quality = None,
+    seed: Seed = None,
+    negative_prompt: NegativePrompt = None,
+    background: Background = None,
+    output_format: OutputFormat = None,
     timeout: LongTimeout = 50.0,
     full: Full = False,
     max_cost_usd: MaxCost = None,
@@ -62,11 +75,17 @@ async def edit_image(
     """
     request = imagen.Edit(
         prompt=prompt,
-        images=tuple(image_source(ctx, image) for image in images),
+        images=image_sources(ctx, images),
         mask=image_source(ctx, mask) if mask else None,
-        model=model or None,
-        size=size or None,
-        quality=quality or None,
+        model=model,
+        size=size,
+        aspect_ratio=aspect_ratio,
+        resolution=resolution,
+        quality=quality,
+        seed=seed,
+        negative_prompt=negative_prompt,
+        background=background,
+        output_format=output_format,
     )
     return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
@@ -90,7 +109,7 @@ async def create_variations(
         image=image_source(ctx, image),
         prompt=prompt,
         strength=strength,
-        model=model or None,
+        model=model,
         emulate=bool(model),
     )
     return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost))
@@ -115,7 +134,7 @@ async def enhance_image(
 ) -> ImageAnswer:
     """Makes an image larger and finer."""
     request = imagen.Enhance(
-        image=image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model or None
+        image=image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model
     )
     return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
@@ -138,7 +157,7 @@ async def restyle_image(
         reference=image_source(ctx, reference),
         prompt=prompt,
         strength=strength,
-        model=model or None,
+        model=model,
         emulate=bool(model),
     )
     return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)

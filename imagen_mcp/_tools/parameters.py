@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult, InputRequiredResult
@@ -14,6 +15,13 @@ from .._context import ToolContext
 from .._results.generation import BatchReply, ImageReply
 
 __all__ = [
+    "Seed",
+    "Resolution",
+    "References",
+    "OutputFormat",
+    "NegativePrompt",
+    "Background",
+    "AspectRatio",
     "After",
     "BatchAnswer",
     "Cache",
@@ -36,6 +44,7 @@ __all__ = [
     "Timeout",
     "clamp",
     "image_source",
+    "image_sources",
 ]
 
 # The official TypeScript SDK and claude.ai end a call after 60 seconds, so
@@ -64,7 +73,28 @@ ModelId = Annotated[
 ]
 Size = Annotated[
     str | None,
-    Field(description="WIDTHxHEIGHT in pixels, such as 1024x1024, as far as the model has it."),
+    Field(
+        description=(
+            "WIDTHxHEIGHT in pixels, such as 1024x1024; or a ratio such as 16:9; or square,"
+            " portrait, landscape, photo, widescreen, story, banner, avatar, wallpaper, poster. The"
+            " nearest that the model has is made."
+        )
+    ),
+]
+AspectRatio = Annotated[
+    str | None, Field(description="WIDTH:HEIGHT, such as 16:9, in place of size.")
+]
+Resolution = Annotated[str | None, Field(description="1K, 2K or 4K, with aspect_ratio.")]
+Seed = Annotated[int | None, Field(description="The same seed draws alike, where the model can.")]
+NegativePrompt = Annotated[str | None, Field(description="What the image should not show.")]
+Background = Annotated[str | None, Field(description="transparent, opaque or auto.")]
+OutputFormat = Annotated[str | None, Field(description="png, jpeg or webp.")]
+References = Annotated[
+    list[str] | None,
+    Field(
+        max_length=16,
+        description="Images that lend subject or style, named as in edit_image.",
+    ),
 ]
 Source = Annotated[
     str,
@@ -140,6 +170,11 @@ def image_source(ctx: ToolContext, text: str) -> imagen.ImageSource:
         f"{text!r}: this server opens no files; give the id of an image that it made, an https URL"
         " or a data URL."
     )
+
+
+def image_sources(ctx: ToolContext, named: Sequence[str] | None) -> tuple[imagen.ImageSource, ...]:
+    """Return the sources of several images."""
+    return tuple(image_source(ctx, one) for one in named or () if one)
 
 
 def clamp(seconds: float, least: float, most: float) -> float:

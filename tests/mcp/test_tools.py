@@ -141,7 +141,8 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
             "max_cost_usd",
             "confirm_cost",
         ),
-        *("apply_styles", "values", "cache"),
+        *("apply_styles", "values", "cache", "aspect_ratio", "resolution", "seed"),
+        *("negative_prompt", "background", "output_format", "references"),
     }
     assert set(tools["get_next_image"].input_schema["properties"]) == {
         "session_id",

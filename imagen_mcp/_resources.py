@@ -18,6 +18,7 @@ import imagen
 from ._context import ServerState, ToolContext, client_of, current_client
 from ._results.library import found_image
 from ._results.text import clip_line
+from ._tools.image_names import find_image, id_in
 from ._tools.library import find_collection
 from ._tools.parameters import MODELS_URI
 
@@ -103,12 +104,12 @@ async def _read_thumbnail(image_id: str, ctx: ToolContext) -> bytes:
 
 
 async def _find(image_id: str, ctx: ToolContext) -> imagen.Image:
-    image = await client_of(ctx).library.get(image_id)
-    if image is None:
+    # A part of a URI names no path.
+    if id_in(image_id) is None:
         raise ResourceNotFoundError(
             f"There is no image {clip_line(image_id, 40)!r} in the library."
         )
-    return image
+    return await find_image(ctx, image_id)
 
 
 # --- lists --------------------------------------------------------------------

@@ -13,6 +13,7 @@ from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import (
     ResourceError,
+    ResourceNotFoundError,
     ToolError,
     UnexpectedResourceError,
     UnexpectedToolError,
@@ -110,7 +111,11 @@ class Server(MCPServer[ServerState]):
         try:
             contents = await super().read_resource(uri, context)
         except UnexpectedResourceError as error:
-            if isinstance(cause := error.__cause__, imagen.ImagenError):
+            # The SDK gives only resources that are not there the code of a wrong
+            # parameter.
+            if isinstance(cause := error.__cause__, imagen.InvalidRequestError):
+                raise ResourceNotFoundError(_sentence(cause)) from cause
+            if isinstance(cause, imagen.ImagenError):
                 raise ResourceError(_sentence(cause)) from cause
             raise
         if isinstance(contents, InputRequiredResult):

@@ -114,6 +114,18 @@ class Library:
             )
         return read_image(rows[0], self.files.path) if rows else None
 
+    async def of_file(self, path: Path | str) -> Image | None:
+        """Return the newest image whose file has this path; trashed images too.
+        The file itself is not opened.
+        """
+        path = Path(path)
+        rows = await self._database.read(
+            f"SELECT {COLUMNS} FROM images WHERE sha256 = ? ORDER BY number DESC LIMIT 1",
+            (path.stem,),
+        )
+        image = read_image(rows[0], self.files.path) if rows else None
+        return image if image is not None and image.path == path else None
+
     async def list(
         self,
         *,

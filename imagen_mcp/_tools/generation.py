@@ -11,6 +11,7 @@ import imagen
 
 from .._context import ToolContext, client_of
 from .._results.generation import BatchReply, CostReply, batch_reply, cost_reply
+from .image_names import image_sources
 from .money import ConfirmCost, Limits, MaxCost, estimate, noting_retirement
 from .parameters import (
     LONGEST_PULL,
@@ -35,7 +36,6 @@ from .parameters import (
     Style,
     Timeout,
     clamp,
-    image_sources,
 )
 from .prompt_arguments import ApplyStyles, Values, WordedPrompt, word
 from .sessions import incomplete, make_many, make_one, next_step, resume, session_of, wait_image
@@ -88,7 +88,7 @@ async def generate_image(
         negative_prompt=negative_prompt,
         background=background,
         output_format=output_format,
-        references=image_sources(ctx, references),
+        references=await image_sources(ctx, references),
     )
     request = await word(ctx, asked, values, apply_styles)
     return await make_one(
@@ -135,7 +135,7 @@ async def start_image_batch(
         negative_prompt=negative_prompt,
         background=background,
         output_format=output_format,
-        references=image_sources(ctx, references),
+        references=await image_sources(ctx, references),
     )
     request = await word(ctx, asked, values, apply_styles)
     return await make_many(
@@ -176,7 +176,7 @@ async def estimate_cost(
         negative_prompt=negative_prompt,
         background=background,
         output_format=output_format,
-        references=image_sources(ctx, references),
+        references=await image_sources(ctx, references),
     )
     request = await word(ctx, asked, values, apply_styles)
     with noting_retirement() as notes:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated
+from urllib.parse import unquote
 
 from mcp.types import CallToolResult
 from pydantic import Field
@@ -19,9 +20,12 @@ from .._context import ToolContext, client_of
 from .._results.generation import result_of
 from .._results.library import OrganizeReply, SearchReply, ShowReply, search_reply, show_reply
 from .._results.text import clip_line, no_such
+from .image_names import find_image
 from .parameters import Full
 
-__all__ = ["find_collection", "find_image", "organize_images", "search_images", "show_image"]
+__all__ = ["find_collection", "organize_images", "search_images", "show_image"]
+
+_COLLECTION_URI = "imagen://collections/"
 
 ImageIds = Annotated[
     list[str], Field(min_length=1, max_length=100, description="Ids of images, up to 100.")
@@ -176,21 +180,6 @@ def _organized(ctx: ToolContext, ids: Sequence[str], changed: dict[str, int]) ->
     return result_of(OrganizeReply(image_ids=list(ids), changed=changed), lines, [])
 
 
-async def find_image(ctx: ToolContext, image_id: str) -> imagen.Image:
-    """The image of an id or of the beginning of one.
-
-    Raises:
-        InvalidRequestError: no image matches, or several do.
-    """
-    image = await client_of(ctx).library.get(image_id)
-    if image is None:
-        raise imagen.InvalidRequestError(
-            f"There is no image {clip_line(image_id, 40)!r} in the library: search_images finds"
-            " ids."
-        )
-    return image
-
-
 async def find_collection(client: imagen.Client, name: str) -> imagen.library.Collection:
     """The collection of a name.
 
@@ -199,6 +188,8 @@ async def find_collection(client: imagen.Client, name: str) -> imagen.library.Co
             ones.
     """
     collections = client.library.collections
+    if name.startswith(_COLLECTION_URI):
+        name = unquote(name.removeprefix(_COLLECTION_URI))
     try:
         return await collections.get(name)
     except imagen.InvalidRequestError:

@@ -9,6 +9,7 @@ from pydantic import Field
 import imagen
 
 from .._context import ToolContext
+from .image_names import image_source, image_sources
 from .money import ConfirmCost, Limits, MaxCost
 from .parameters import (
     AspectRatio,
@@ -28,8 +29,6 @@ from .parameters import (
     Source,
     Strength,
     Timeout,
-    image_source,
-    image_sources,
 )
 from .sessions import make_many, make_one
 
@@ -75,8 +74,8 @@ async def edit_image(
     """
     request = imagen.Edit(
         prompt=prompt,
-        images=image_sources(ctx, images),
-        mask=image_source(ctx, mask) if mask else None,
+        images=await image_sources(ctx, images),
+        mask=await image_source(ctx, mask) if mask else None,
         model=model,
         size=size,
         aspect_ratio=aspect_ratio,
@@ -106,7 +105,7 @@ async def create_variations(
     others. A model without variations makes them by an edit, and reports that.
     """
     request = imagen.Vary(
-        image=image_source(ctx, image),
+        image=await image_source(ctx, image),
         prompt=prompt,
         strength=strength,
         model=model,
@@ -134,7 +133,7 @@ async def enhance_image(
 ) -> ImageAnswer:
     """Makes an image larger and finer."""
     request = imagen.Enhance(
-        image=image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model
+        image=await image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model
     )
     return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
@@ -153,8 +152,8 @@ async def restyle_image(
 ) -> ImageAnswer:
     """Draw the content of one image in the style of another."""
     request = imagen.Restyle(
-        image=image_source(ctx, image),
-        reference=image_source(ctx, reference),
+        image=await image_source(ctx, image),
+        reference=await image_source(ctx, reference),
         prompt=prompt,
         strength=strength,
         model=model,

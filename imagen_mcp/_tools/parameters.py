@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import Field
 
-import imagen
-
-from .._context import ToolContext
 from .._results.generation import BatchReply, ImageReply
 
 __all__ = [
@@ -43,8 +38,6 @@ __all__ = [
     "Style",
     "Timeout",
     "clamp",
-    "image_source",
-    "image_sources",
 ]
 
 # The official TypeScript SDK and claude.ai end a call after 60 seconds, so
@@ -55,7 +48,6 @@ LONGEST_PULL = 55.0
 LONGEST_GENERATE = 300.0
 
 MODELS_URI = "models://image-generation"
-_ID = re.compile(r"[0-9a-f]{4,16}")
 
 
 # A tool that spends may first have the client ask its user.
@@ -150,31 +142,6 @@ Full = Annotated[
         )
     ),
 ]
-
-
-def image_source(ctx: ToolContext, text: str) -> imagen.ImageSource:
-    """Return the source of an image that an assistant names; no local file if
-    the server has remote callers.
-
-    Raises:
-        InvalidRequestError: the source is not allowed here.
-    """
-    state = ctx.request_context.lifespan_context
-    if (
-        state.local_files
-        or text.strip().lower().startswith(("https://", "data:"))
-        or _ID.fullmatch(text)
-    ):
-        return text
-    raise imagen.InvalidRequestError(
-        f"{text!r}: this server opens no files; give the id of an image that it made, an https URL"
-        " or a data URL."
-    )
-
-
-def image_sources(ctx: ToolContext, named: Sequence[str] | None) -> tuple[imagen.ImageSource, ...]:
-    """Return the sources of several images."""
-    return tuple(image_source(ctx, one) for one in named or () if one)
 
 
 def clamp(seconds: float, least: float, most: float) -> float:

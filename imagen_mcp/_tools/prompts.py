@@ -22,7 +22,7 @@ import imagen
 from .._context import ServerState, ToolContext, client_of, current_client
 from .._resources import COLLECTION_URI
 from .._results.text import clip_line
-from .library import find_image
+from .image_names import find_image
 from .prompt_arguments import choose_styles, find_prompt
 
 __all__ = ["add_prompts"]

@@ -418,3 +418,15 @@ async def test_a_word_is_found_however_its_letters_are_written(tmp_path, word):
             for query in (form, f'"{form}"'):
                 assert len(await shelf.library.search(query)) == 2 * len(forms), query
             assert len(await shelf.library.list(tags=[form])) == len(forms)
+
+
+async def test_the_path_of_a_file_leads_to_its_image(tmp_path):
+    async with imagen.open_client(imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})) as client:
+        made = await client.generate("a boat", model="sketch", size="64x64")
+        found = await client.library.of_file(str(made.path))
+        assert found is not None
+        assert found.id == made.id
+        copied = tmp_path / made.path.name
+        copied.write_bytes(made.data)
+        for other in (copied, tmp_path / "nothing.png", made.path.name, "", "a\x00b", "%"):
+            assert await client.library.of_file(other) is None

@@ -23,9 +23,10 @@ from pydantic import AnyUrl, ValidationError
 
 import imagen
 
-from ._context import ServerState, ToolContext
+from ._context import ServerState, ToolContext, client_of
+from ._results.chat_errors import name_sellers, sentence
 from ._results.generation import failed
-from ._results.text import clip, clip_line
+from ._results.text import clip_line
 from ._unknown_arguments import ignored_arguments, nearest, refuse_unknown
 
 __all__ = ["Server"]
@@ -65,7 +66,7 @@ class Server(MCPServer[ServerState]):
             ):
                 return failed(_misfit(error.__cause__))
             if isinstance(error.__cause__, imagen.ImagenError):
-                return failed(error.__cause__)
+                return failed(error.__cause__, _hint(error.__cause__, arguments, context))
             raise
 
     async def _known(self, name: str, arguments: dict[str, object]) -> dict[str, object]:
@@ -149,7 +150,17 @@ class Server(MCPServer[ServerState]):
 
 
 def _sentence(error: imagen.ImagenError) -> str:
-    return f"[{error.code}] {clip(error.message)}"
+    return f"[{error.code}] {sentence(error)}"
+
+
+def _hint(
+    error: imagen.ImagenError, arguments: dict[str, object], context: ToolContext | None
+) -> str:
+    if context is None:
+        return ""
+    client = client_of(context)
+    model = arguments.get("model") or client.settings.default_model
+    return name_sellers(error, str(model), client.settings, client.catalog) if model else ""
 
 
 def _no_tool(name: str, known: Iterable[str]) -> imagen.InvalidRequestError:

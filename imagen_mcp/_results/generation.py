@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 import imagen
 
+from .chat_errors import sentence
 from .images import Blocks, ImageInfo, describe, image_blocks, read_image
-from .text import clip, spoken
+from .text import spoken
 
 __all__ = [
     "BatchReply",
@@ -142,9 +143,9 @@ def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
     return result_of(reply, [f"{cost} Nothing was made.", *consent, *notes], [])
 
 
-def failed(error: imagen.ImagenError) -> CallToolResult:
-    """A tool error: the code and one sentence."""
-    text = f"[{error.code}] {clip(error.message)}"
+def failed(error: imagen.ImagenError, hint: str = "") -> CallToolResult:
+    """A tool error: the code and one sentence, with a hint if there is one."""
+    text = f"[{error.code}] {sentence(error)}{hint}"
     if error.retry_after_seconds is not None:
         text += f" Wait {error.retry_after_seconds:g} seconds before trying again."
     return CallToolResult(content=[TextContent(text=text)], is_error=True)
@@ -198,9 +199,7 @@ def _problems(session: imagen.Session) -> list[Problem]:
     if session.error is not None:
         errors.append((None, session.error))
     return [
-        Problem(
-            index=index, code=error.code, message=clip(error.message), retryable=error.retryable
-        )
+        Problem(index=index, code=error.code, message=sentence(error), retryable=error.retryable)
         for index, error in errors
     ]
 

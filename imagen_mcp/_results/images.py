@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 import imagen
 
-from .text import clip, clip_line, dollars
+from .chat_errors import sentence
+from .text import clip, clip_line, dollars, spoken
 
 __all__ = ["Blocks", "ImageInfo", "describe", "image_blocks", "model_of", "read_image"]
 
@@ -102,7 +103,7 @@ def _cost(image: imagen.Image) -> str:
     return (
         "cost an unknown amount"
         if image.cost.usd is None
-        else f"cost ${dollars(image.cost.usd)} ({image.cost.source})"
+        else f"cost {spoken(image.cost.usd)} ({image.cost.source})"
     )
 
 
@@ -132,7 +133,7 @@ async def image_blocks(client: imagen.Client, image: imagen.Image, *, full: bool
     try:
         shown = await (_read_whole(image) if inline else _preview(client, image))
     except imagen.StorageError as error:
-        return Blocks([], [f"There is no preview. [{error.code}] {clip(error.message)}"])
+        return Blocks([], [f"There is no preview. [{error.code}] {sentence(error)}"])
     except imagen.InvalidRequestError:
         return Blocks(_links(image), ["There is no preview: the image cannot be decoded."])
     notes = [shown.note]

@@ -14,6 +14,7 @@ __all__ = ["clip", "clip_line", "dollars", "no_such", "spoken"]
 _LONGEST_TEXT = 400
 _MOST_NAMED = 20
 _READABLE = Decimal("0.0001")
+_CENT = Decimal("0.01")
 
 
 def clip(text: str, longest: int = _LONGEST_TEXT) -> str:
@@ -37,9 +38,12 @@ def dollars(usd: Decimal | None) -> str | None:
 
 
 def spoken(usd: Decimal | str) -> str:
-    """Return dollars for a sentence: at least cents, rounded up."""
+    """Return money for a sentence, rounded up: cents below a dollar."""
     amount = Decimal(usd).quantize(_READABLE, ROUND_UP)
-    return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
+    if amount >= 1:
+        return f"${amount.quantize(_CENT, ROUND_UP):f}"
+    cents = f"{(amount * 100).normalize():f}"
+    return f"{cents} cent{'' if cents == '1' else 's'}"
 
 
 def no_such(what: str, name: str, known: Sequence[str]) -> imagen.InvalidRequestError:

@@ -124,8 +124,8 @@ async def test_what_may_cost_more_than_the_call_allows_is_refused_before_anythin
         assert painter.requests == 0
         made = await call(client, "start_image_batch", **BATCH, count=3, max_cost_usd=0.12)
     assert refused.is_error
-    assert text_of(refused).startswith("[BUDGET] 3 images by four-cents will cost about $0.12")
-    assert "max_cost_usd is $0.10" in text_of(refused)
+    assert text_of(refused).startswith("[BUDGET] 3 images by four-cents will cost about 12 cents")
+    assert "max_cost_usd is 10 cents" in text_of(refused)
     assert text_of(unknown).startswith("[BUDGET] The price of 1 image by no-price is unknown")
     assert not made.is_error
 
@@ -149,7 +149,8 @@ async def test_the_user_is_asked_once_above_the_limit_and_never_below(
     assert not cheap.is_error
     assert dear.structured_content["requested_count"] == 3
     assert user.questions == [
-        "3 images by four-cents will cost about $0.12 and may cost up to $0.12. Shall they be made?"
+        "3 images by four-cents will cost about 12 cents and may cost up to 12 cents."
+        " Shall they be made?"
     ]
     assert painter.requests == 5
 
@@ -178,7 +179,7 @@ async def test_without_elicitation_the_assistant_must_confirm_that_the_user_agre
         assert painter.requests == 0
         made = await call(client, "start_image_batch", **BATCH, count=3, confirm_cost=True)
     assert refused.is_error
-    assert "may cost up to $0.12" in text_of(refused)
+    assert "may cost up to 12 cents" in text_of(refused)
     assert "confirm_cost=true" in text_of(refused)
     assert not made.is_error
 
@@ -266,7 +267,7 @@ async def test_every_tool_that_spends_asks_and_obeys(tmp_path: Path) -> None:
             asked = await call(client, tool, **named)
             assert "confirm_cost=true" in text_of(asked), tool
             dear = await call(client, tool, **named, max_cost_usd=0.01, confirm_cost=True)
-            assert "max_cost_usd is $0.01" in text_of(dear), tool
+            assert "max_cost_usd is 1 cent" in text_of(dear), tool
             assert not atelier.calls, tool
             made = await call(client, tool, **named, max_cost_usd=0.2, confirm_cost=True)
             assert not made.is_error, tool

@@ -46,5 +46,5 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(
 def test_money_is_exact_as_text_and_rounded_up_in_a_sentence() -> None:
     assert dollars(Decimal("0.0400")) == "0.04"
     assert dollars(None) is None
-    assert spoken("0.0533333") == "$0.0534"
+    assert spoken("0.0533333") == "5.34 cents"
     assert spoken(Decimal(2)) == "$2.00"

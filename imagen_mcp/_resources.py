@@ -4,7 +4,6 @@ into a conversation, so it is bounded.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -16,13 +15,13 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 import imagen
 
 from ._context import ServerState, ToolContext, client_of, current_client
+from ._models import MODELS_URI, list_models
 from ._results.library import found_image
-from ._results.text import clip_line
+from ._results.text import clip_line, no_such
 from ._tools.image_names import find_image, id_in
 from ._tools.library import find_collection
-from ._tools.parameters import MODELS_URI
 
-__all__ = ["COLLECTION_URI", "add_resources", "is_available", "live_models"]
+__all__ = ["COLLECTION_URI", "add_resources"]
 
 COLLECTION_URI = "imagen://collections/{+name}"
 _MOST_COLLECTIONS = 100
@@ -44,12 +43,25 @@ def add_resources(
         name="models",
         title="Image models",
         description=(
-            "The image models: what each can do, what it costs, and whether there is a key for it."
+            "The image models and whether there is a key for each; in detail as far as there is"
+            f" room, and all of one provider at {MODELS_URI}/PROVIDER. find_models finds some."
         ),
         mime_type=_JSON,
     )
     def models() -> str:
-        return _list_models(settings, catalog)
+        return msgspec.json.encode(list_models(settings, catalog)).decode()
+
+    @server.resource(
+        f"{MODELS_URI}/{{provider}}",
+        name="provider_models",
+        title="Image models of a provider",
+        description="The image models of one provider, in detail.",
+        mime_type=_JSON,
+    )
+    def models_of(provider: str) -> str:
+        if provider not in settings.access:
+            raise no_such("provider", provider, sorted(settings.access))
+        return msgspec.json.encode(list_models(settings, catalog, provider)).decode()
 
     for uri, name, title, read in (
         (
@@ -170,65 +182,3 @@ def _listing(
     return msgspec.json.encode(
         {**(about or {}), what: listed, "more": there > len(listed)}
     ).decode()
-
-
-# --- models -------------------------------------------------------------------
-
-
-def _list_models(settings: imagen.Settings, catalog: imagen.providers.Catalog) -> str:
-    """Return the live models as JSON; `available` is true if there is a key.
-
-    The many models without a key are only named: the whole catalog would fill a
-    conversation.
-    """
-    models = live_models(catalog)
-    known = [_describe_model(model) for model in models if is_available(model, settings)]
-    others = [
-        {
-            "id": model.id,
-            "name": model.name,
-            "provider": model.provider,
-            "available": False,
-            "operations": model.capabilities.operations,
-        }
-        for model in models
-        if not is_available(model, settings)
-    ]
-    return msgspec.json.encode([*known, *others]).decode()
-
-
-def _describe_model(model: imagen.Model) -> dict[str, object]:
-    capabilities: dict[str, object] = msgspec.to_builtins(model.capabilities)
-    return {
-        "id": model.id,
-        "name": model.name,
-        "provider": model.provider,
-        "description": model.description,
-        "available": True,
-        # Absent fields are left out.
-        "capabilities": {
-            name: value
-            for name, value in capabilities.items()
-            if value not in (None, False, [], ())
-        },
-        "rate_limit": model.rate_limit,
-        "price": model.price,
-        "use_cases": model.use_cases,
-        "strengths": model.strengths,
-        "weaknesses": model.weaknesses,
-        "retires_on": model.lifecycle.retires_on,
-    }
-
-
-def live_models(catalog: imagen.providers.Catalog) -> list[imagen.Model]:
-    """The models that are not retired."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    return [model for model in catalog if model.lifecycle.state(today) != "retired"]
-
-
-def is_available(model: imagen.Model, settings: imagen.Settings) -> bool:
-    """Return True if there is a key for it, which is there for images: an
-    assistant is not to choose what the AWS credentials of other work pay for.
-    """
-    access = settings.access.get(model.provider)
-    return access is not None and access.configured and access.preferred

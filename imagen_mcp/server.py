@@ -12,7 +12,8 @@ from mcp.types import ToolAnnotations
 import imagen
 
 from ._context import ServerState, remember_state
-from ._resources import add_resources, is_available, live_models
+from ._models import is_available, live_models
+from ._resources import add_resources
 from ._server import Server
 from ._tools.generation import (
     cancel_batch,
@@ -24,6 +25,7 @@ from ._tools.generation import (
     start_image_batch,
 )
 from ._tools.library import organize_images, search_images, show_image
+from ._tools.models import find_models
 from ._tools.operations import create_variations, edit_image, enhance_image, restyle_image
 from ._tools.prompts import add_prompts
 
@@ -127,4 +129,5 @@ def _add_tools(server: MCPServer[ServerState]) -> None:
     server.add_tool(search_images, title="Search the library", annotations=reads)
     server.add_tool(show_image, title="Show an image", annotations=reads)
     server.add_tool(organize_images, title="Organize images", annotations=changes)
+    server.add_tool(find_models, title="Find models", annotations=reads)
     server.add_tool(estimate_cost, title="Estimate a cost", annotations=reads)

@@ -27,7 +27,6 @@ __all__ = [
     "LONGEST_GENERATE",
     "LONGEST_PULL",
     "LongTimeout",
-    "MODELS_URI",
     "ModelId",
     "Prompt",
     "Quality",
@@ -47,8 +46,6 @@ LONGEST_PULL = 55.0
 # For hosts that wait longer and were asked to; Codex ends a call after 300.
 LONGEST_GENERATE = 300.0
 
-MODELS_URI = "models://image-generation"
-
 
 # A tool that spends may first have the client ask its user.
 ImageAnswer = Annotated[CallToolResult, ImageReply] | InputRequiredResult
@@ -57,11 +54,7 @@ BatchAnswer = Annotated[CallToolResult, BatchReply] | InputRequiredResult
 Prompt = Annotated[str, Field(description="What the image should show.")]
 ModelId = Annotated[
     str | None,
-    Field(
-        description=(
-            f"A model id from the resource {MODELS_URI}; left out, the server's default model."
-        )
-    ),
+    Field(description=("A model id; find_models finds one. Left out, the server's default model.")),
 ]
 Size = Annotated[
     str | None,

@@ -119,6 +119,7 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         "cancel_batch",
         "resume_batch",
         "estimate_cost",
+        "find_models",
         "search_images",
         "show_image",
         "organize_images",
@@ -173,6 +174,7 @@ async def test_the_models_resource_lists_what_can_be_had(tmp_path: Path) -> None
             "imagen://images/{image_id}",
             "imagen://images/{image_id}/thumbnail",
             "imagen://collections/{+name}",
+            "models://image-generation/{provider}",
         ),
     }
     assert content.mime_type == "application/json"

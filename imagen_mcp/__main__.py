@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Replies carry these as notes.
     warnings.simplefilter("ignore", imagen.providers.ModelRetiringWarning)
     try:
-        serve = _prepare(options.http)
+        serve = _prepare(options.http, read_only=options.read_only)
     except ModuleNotFoundError as error:
         extra = _extra_of(error)
         return _complain(f'imagen-mcp needs {error.name}: pip install "imagen-trio[{extra}]"')
@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         type=_read_address,
         help="serve Streamable HTTP at http://HOST:PORT/mcp instead, for this machine only",
+    )
+    parser.add_argument(
+        "--read-only", action="store_true", help="offer no tool that spends or changes anything"
     )
     parser.add_argument("--version", action="store_true", help="say the version and end")
     return parser
@@ -113,7 +116,7 @@ def _extra_of(error: ModuleNotFoundError) -> str:
             raise error
 
 
-def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
+def _prepare(http: tuple[str, int] | None, *, read_only: bool) -> Callable[[], Awaitable[None]]:
     from .server import make_server
 
     settings = imagen.load_settings()
@@ -123,13 +126,20 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
     settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)
     if http is None:
-        return partial(_serve_stdio, make_server(settings, close_seconds=_CLOSE_SECONDS))
+        return partial(
+            _serve_stdio,
+            make_server(settings, close_seconds=_CLOSE_SECONDS, read_only=read_only),
+        )
     # Here, as a missing hypercorn is better reported before anything is opened.
     from ._http import MountedApps
 
     doors = MountedApps(settings)
     server = make_server(
-        settings, open_client=doors.open_client, close_seconds=_CLOSE_SECONDS, local_files=False
+        settings,
+        open_client=doors.open_client,
+        close_seconds=_CLOSE_SECONDS,
+        local_files=False,
+        read_only=read_only,
     )
     return partial(_serve_http, server, doors, settings, http)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import NamedTuple
@@ -17,12 +18,14 @@ __all__ = ["ServerState", "ToolContext", "client_of", "current_client", "remembe
 
 class ServerState(NamedTuple):
     """State of one server. With `local_files` callers may name files of this
-    machine; above `confirm_above_usd` the user must agree.
+    machine; above `confirm_above_usd` the user must agree. `tools` returns the
+    names of those that are listed.
     """
 
     client: imagen.Client
     local_files: bool = True
     confirm_above_usd: Decimal | None = None
+    tools: Callable[[], Collection[str]] = frozenset
 
 
 ToolContext = Context[ServerState]

@@ -172,9 +172,11 @@ def _present(fields: dict[str, object]) -> Iterator[tuple[str, object]]:
     return ((name, value) for name, value in fields.items() if value not in (None, False, [], ()))
 
 
-def live_models(catalog: imagen.providers.Catalog) -> list[imagen.Model]:
+def live_models(
+    catalog: imagen.providers.Catalog, today: datetime.date | None = None
+) -> list[imagen.Model]:
     """The models that are not retired."""
-    today = datetime.datetime.now(datetime.UTC).date()
+    today = today or datetime.datetime.now(datetime.UTC).date()
     return [model for model in catalog if model.lifecycle.state(today) != "retired"]
 
 

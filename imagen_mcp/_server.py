@@ -24,9 +24,11 @@ from pydantic import AnyUrl, ValidationError
 import imagen
 
 from ._context import ServerState, ToolContext, client_of
+from ._offer import Offer
 from ._results.chat_errors import name_sellers, sentence
 from ._results.generation import failed
 from ._results.text import clip_line
+from ._schemas import short_input, short_output
 from ._unknown_arguments import ignored_arguments, nearest, refuse_unknown
 
 __all__ = ["Server"]
@@ -41,19 +43,22 @@ class Server(MCPServer[ServerState]):
     to be read. Bugs stay hidden, and logged.
     """
 
+    def offer(self, offer: Offer) -> None:
+        """Restrict the tools to an offer."""
+        self._offer = offer
+        self._known_list = offer.listed
+
     async def list_tools(self) -> list[Tool]:
-        return [
-            tool.model_copy(
-                update={"input_schema": {**tool.input_schema, "additionalProperties": False}}
-            )
-            for tool in await super().list_tools()
-        ]
+        listed = self._offer.listed
+        return [_shorten(tool) for tool in await self._tools() if tool.name in listed]
 
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: ToolContext | None = None
     ) -> CallToolResult | InputRequiredResult:
         if not _is_text(arguments):
             return failed(_NO_TEXT)
+        if context is not None:
+            await self._say_changes(context)
         try:
             return await super().call_tool(name, await self._known(name, arguments), context)
         except imagen.InvalidRequestError as error:
@@ -69,13 +74,24 @@ class Server(MCPServer[ServerState]):
                 return failed(error.__cause__, _hint(error.__cause__, arguments, context))
             raise
 
+    async def _say_changes(self, context: ToolContext) -> None:
+        """Tell clients that the list of tools is another one than before."""
+        before, self._known_list = self._known_list, self._offer.listed
+        if before != self._known_list:
+            await context.session.send_tool_list_changed()
+            await context.notify_tools_changed()
+
     async def _known(self, name: str, arguments: dict[str, object]) -> dict[str, object]:
         """Return the arguments that say something.
 
         Raises:
             InvalidRequestError: there is no such tool, or it lacks one of them.
         """
-        schemas = {tool.name: tool.input_schema for tool in await self._tools()}
+        schemas = {
+            tool.name: tool.input_schema
+            for tool in await self._tools()
+            if tool.name in self._offer.chosen
+        }
         if name not in schemas:
             raise _no_tool(name, schemas)
         known = {tool: tuple(schema["properties"]) for tool, schema in schemas.items()}
@@ -147,6 +163,17 @@ class Server(MCPServer[ServerState]):
             if (told := _misused(error)) is None:
                 raise
             raise MCPError(code=INVALID_PARAMS, message=_sentence(told)) from error
+
+
+def _shorten(tool: Tool) -> Tool:
+    output = tool.output_schema
+    return tool.model_copy(
+        update={
+            "description": " ".join((tool.description or "").split()),
+            "input_schema": short_input(tool.input_schema),
+            "output_schema": None if output is None else short_output(output, tool.name),
+        }
+    )
 
 
 def _sentence(error: imagen.ImagenError) -> str:

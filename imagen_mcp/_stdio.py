@@ -20,6 +20,7 @@ import anyio
 import trio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server import MCPServer
+from mcp.server.lowlevel import NotificationOptions
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
@@ -43,7 +44,7 @@ async def serve_stdio(
     # The SDK has no public way to run a custom transport; its conformance
     # server takes this one too.
     low = server._lowlevel_server
-    options = low.create_initialization_options()
+    options = low.create_initialization_options(NotificationOptions(tools_changed=True))
     if sys.platform == "win32":
         async with stdio_server() as (receive, send):
             await low.run(receive, send, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
@@ -13,6 +13,7 @@ import imagen
 
 from ._context import ServerState, remember_state
 from ._models import is_available, live_models
+from ._offer import Offer, read_choice
 from ._resources import add_resources
 from ._server import Server
 from ._tools.generation import (
@@ -34,21 +35,61 @@ __all__ = ["make_server"]
 # Instructions begin every conversation.
 _MOST_NAMED = 24
 
-_INSTRUCTIONS = """\
-imagen makes images; some models cost money per image.
-Before many images call estimate_cost, which makes none, and tell the user the cost.
-One image: generate_image. From an image: edit_image, create_variations, enhance_image, \
-restyle_image.
-Several: start_image_batch returns a session_id and the first image; the rest is made in the \
-background. Then call get_next_image(session_id, after=<index of the last image you have>) until \
-its text says that the batch is over. Repeating a pull is free and safe: the same `after` returns \
-the same image.
-Never call start_image_batch or generate_image again for images that are still being made: that \
-would pay twice. After a timeout, pull again. A batch that a server's end interrupted is not lost: \
-pull what is finished, and resume_batch makes the rest.
-Earlier images are in a library: search_images finds them, show_image shows one, organize_images \
-organizes them.
-Images are files; tell the user their paths. What you see is a small preview."""
+# What each line needs, and the line.
+_INSTRUCTIONS = (
+    ("", "imagen makes images; some models cost money per image."),
+    (
+        "estimate_cost",
+        "Before many images call estimate_cost, which makes none, and tell the user the cost.",
+    ),
+    ("generate_image", "One image: generate_image."),
+    ("edit_image", "From an image: edit_image and the tools beside it."),
+    (
+        "start_image_batch get_next_image",
+        "Several: start_image_batch returns a session_id and the first image; the rest is made in"
+        " the background. Then call get_next_image(session_id, after=<index of the last image you"
+        " have>) until its text says that the batch is over. Repeating a pull is free and safe: the"
+        " same `after` returns the same image.",
+    ),
+    (
+        "start_image_batch get_batch_status resume_batch",
+        "Never call start_image_batch or generate_image again for images that are still being made:"
+        " that would pay twice. After a timeout, pull again; get_batch_status without an id finds"
+        " a batch whose id was lost. A batch that a server's end interrupted is not lost: pull what"
+        " is finished, and resume_batch makes the rest.",
+    ),
+    (
+        "search_images show_image organize_images",
+        "Earlier images are in a library: search_images finds them, show_image shows one,"
+        " organize_images organizes them.",
+    ),
+    ("", "Images are files; tell the user their paths. What you see is a small preview."),
+)
+
+# What is left out is as the protocol assumes: a tool changes things, cannot be
+# repeated freely, and reaches other computers.
+_SPENDS = ToolAnnotations(destructive_hint=False)
+_RESUMES = ToolAnnotations(destructive_hint=False, idempotent_hint=True)
+_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+_CHANGES = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+
+_TOOLS: tuple[tuple[Callable[..., Awaitable[object]], str, ToolAnnotations], ...] = (
+    (generate_image, "Generate an image", _SPENDS),
+    (edit_image, "Edit an image", _SPENDS),
+    (create_variations, "Create variations of an image", _SPENDS),
+    (enhance_image, "Enlarge and refine an image", _SPENDS),
+    (restyle_image, "Restyle an image", _SPENDS),
+    (start_image_batch, "Start a batch of images", _SPENDS),
+    (get_next_image, "Get the next image of a batch", _READS),
+    (get_batch_status, "Look at a batch", _READS),
+    (cancel_batch, "Cancel a batch", _CHANGES),
+    (resume_batch, "Resume a batch", _RESUMES),
+    (search_images, "Search the library", _READS),
+    (show_image, "Show an image", _READS),
+    (organize_images, "Organize images", _CHANGES),
+    (find_models, "Find models", _READS),
+    (estimate_cost, "Estimate a cost", _READS),
+)
 
 
 def make_server(
@@ -59,18 +100,22 @@ def make_server(
     ] = imagen.open_client,
     close_seconds: float | None = None,
     local_files: bool = True,
+    read_only: bool = False,
 ) -> MCPServer[ServerState]:
     """A server whose client is opened by `open_client` for as long as the
     server's lifespan.
 
     With `local_files` callers may name input files of this machine, as they are
     its own user. When the server ends, what is in flight gets `close_seconds`
-    to finish; None leaves that to the client's settings.
+    to finish; None leaves that to the client's settings. With `read_only` no
+    tool changes anything.
 
     Raises:
-        ConfigurationError: the user's table of models is wrong.
+        ConfigurationError: the user's table of models or choice of tools is
+            wrong.
     """
     catalog = settings.load_catalog()
+    offer = Offer(settings, catalog, _choose(read_only))
 
     # The tools ask before they start anything: see _money.
     unlimited = msgspec.structs.replace(settings, confirm_above_usd=None)
@@ -79,20 +124,20 @@ def make_server(
     async def lifespan(_: MCPServer[ServerState]) -> AsyncIterator[ServerState]:
         async with open_client(unlimited) as client:
             try:
-                yield ServerState(client, local_files, settings.confirm_above_usd)
+                yield ServerState(
+                    client, local_files, settings.confirm_above_usd, lambda: offer.listed
+                )
             finally:
                 if close_seconds is not None:
                     client.bound_salvage(close_seconds)
 
-    usable = [model.id for model in live_models(catalog) if is_available(model, settings)]
-    named = ", ".join(usable[:_MOST_NAMED]) + (", and more" if len(usable) > _MOST_NAMED else "")
     server = Server(
         "imagen",
         title="imagen",
         description=(
             "Makes images, one or in batches, with the image models that there are keys for."
         ),
-        instructions=f"{_INSTRUCTIONS}\nModels that can be used now: {named}.",
+        instructions=_instruct(offer, settings, catalog),
         version=imagen.version(),
         lifespan=lifespan,
         # The SDK configures logging for the whole process, at INFO.
@@ -100,34 +145,28 @@ def make_server(
     )
     _add_tools(server)
     add_resources(server, settings, catalog)
-    add_prompts(server)
+    if "generate_image" in offer.chosen:
+        add_prompts(server)
+    server.offer(offer)
     server.middleware.append(remember_state)
     return server
 
 
+def _choose(read_only: bool) -> frozenset[str]:
+    is_read_only = {
+        function.__name__: annotations.read_only_hint is True for function, _, annotations in _TOOLS
+    }
+    return read_choice(is_read_only, read_only=read_only)
+
+
 def _add_tools(server: MCPServer[ServerState]) -> None:
-    spends = ToolAnnotations(
-        read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
-    )
-    reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-    resumes = ToolAnnotations(
-        read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
-    )
-    changes = ToolAnnotations(
-        read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
-    )
-    server.add_tool(generate_image, title="Generate an image", annotations=spends)
-    server.add_tool(edit_image, title="Edit an image", annotations=spends)
-    server.add_tool(create_variations, title="Create variations of an image", annotations=spends)
-    server.add_tool(enhance_image, title="Enlarge and refine an image", annotations=spends)
-    server.add_tool(restyle_image, title="Restyle an image", annotations=spends)
-    server.add_tool(start_image_batch, title="Start a batch of images", annotations=spends)
-    server.add_tool(get_next_image, title="Get the next image of a batch", annotations=reads)
-    server.add_tool(get_batch_status, title="Look at a batch", annotations=reads)
-    server.add_tool(cancel_batch, title="Cancel a batch", annotations=changes)
-    server.add_tool(resume_batch, title="Resume a batch", annotations=resumes)
-    server.add_tool(search_images, title="Search the library", annotations=reads)
-    server.add_tool(show_image, title="Show an image", annotations=reads)
-    server.add_tool(organize_images, title="Organize images", annotations=changes)
-    server.add_tool(find_models, title="Find models", annotations=reads)
-    server.add_tool(estimate_cost, title="Estimate a cost", annotations=reads)
+    for function, title, hints in _TOOLS:
+        server.add_tool(function, title=title, annotations=hints)
+
+
+def _instruct(offer: Offer, settings: imagen.Settings, catalog: imagen.providers.Catalog) -> str:
+    """Return the instructions, without those about tools that are not there."""
+    lines = [line for needed, line in _INSTRUCTIONS if offer.listed.issuperset(needed.split())]
+    usable = [model.id for model in live_models(catalog) if is_available(model, settings)]
+    named = ", ".join(usable[:_MOST_NAMED]) + (", and more" if len(usable) > _MOST_NAMED else "")
+    return "\n".join([*lines, f"Models that can be used now: {named}."])

@@ -27,9 +27,7 @@ __all__ = ["find_collection", "organize_images", "search_images", "show_image"]
 
 _COLLECTION_URI = "imagen://collections/"
 
-ImageIds = Annotated[
-    list[str], Field(min_length=1, max_length=100, description="Ids of images, up to 100.")
-]
+ImageIds = Annotated[list[str], Field(min_length=1, max_length=100, description="Up to 100.")]
 
 
 async def search_images(
@@ -38,8 +36,7 @@ async def search_images(
         str,
         Field(
             description=(
-                'Words of prompt, tags or notes, all of them: "a phrase", -without, begin*. Empty:'
-                " all."
+                'Words of prompt, tags or notes: "a phrase", -without, begin*; none for all.'
             )
         ),
     ] = "",
@@ -48,16 +45,12 @@ async def search_images(
         list[str] | None, Field(max_length=20, description="All of these tags.")
     ] = None,
     collection: Annotated[
-        str | None, Field(description="Name of a collection (imagen://collections).")
+        str | None, Field(description="A name from imagen://collections.")
     ] = None,
-    since: Annotated[
-        str | None, Field(description="Made on or after: 2026-11-01, or a time in ISO 8601.")
-    ] = None,
-    min_rating: Annotated[
-        int | None, Field(ge=0, le=5, description="This many stars at least.")
-    ] = None,
+    since: Annotated[str | None, Field(description="A date or time in ISO 8601.")] = None,
+    min_rating: Annotated[int | None, Field(ge=0, le=5, description="Stars.")] = None,
     trashed: Annotated[bool, Field(description="Look in the trash.")] = False,
-    limit: Annotated[int, Field(ge=1, le=20, description="How many, up to 20.")] = 10,
+    limit: Annotated[int, Field(ge=1, le=20, description="How many.")] = 10,
     after: Annotated[str | None, Field(description="The cursor of the page before.")] = None,
 ) -> Annotated[CallToolResult, SearchReply]:
     """Finds images that were made before, newest first, without showing them;
@@ -83,7 +76,7 @@ async def search_images(
 
 
 async def show_image(
-    image_id: Annotated[str, Field(description="The id of an image, or the beginning of it.")],
+    image_id: Annotated[str, Field(description="Its id or imagen:// URI.")],
     ctx: ToolContext,
     full: Full = False,
 ) -> Annotated[CallToolResult, ShowReply]:
@@ -108,25 +101,17 @@ async def organize_images(
     remove_tags: Annotated[
         list[str] | None, Field(max_length=50, description="Tags to take off.")
     ] = None,
-    rating: Annotated[
-        int | None, Field(ge=0, le=5, description="1 to 5 stars; 0 takes them away.")
-    ] = None,
+    rating: Annotated[int | None, Field(ge=0, le=5, description="Stars; 0 for none.")] = None,
     notes: Annotated[
         str | None, Field(max_length=10_000, description="Replaces the notes.")
     ] = None,
     add_to_collection: Annotated[
         str | None,
-        Field(
-            description='A collection to put them into, or "outer/inner"; made if it is not there.'
-        ),
+        Field(description='A name or "outer/inner"; made if it is not there.'),
     ] = None,
-    remove_from_collection: Annotated[
-        str | None, Field(description="A collection to take them out of.")
-    ] = None,
-    trash: Annotated[
-        bool, Field(description="Move them to the trash, if the user wants that.")
-    ] = False,
-    restore: Annotated[bool, Field(description="Take them out of the trash.")] = False,
+    remove_from_collection: Annotated[str | None, Field(description="A name.")] = None,
+    trash: Annotated[bool, Field(description="If the user wants that.")] = False,
+    restore: Annotated[bool, Field(description="From the trash.")] = False,
 ) -> Annotated[CallToolResult, OrganizeReply]:
     """Tag, rate, note, collect, trash or restore images. Pass only what
     changes. Nothing is deleted permanently: restore undoes trash.

@@ -22,16 +22,12 @@ _MOST_ROWS = 10
 
 async def find_models(
     ctx: ToolContext,
-    query: Annotated[
-        str, Field(description="Words for what it is good at, or its name: photo, text, flux.")
-    ] = "",
+    query: Annotated[str, Field(description="What it is good at, or its name.")] = "",
     operation: Annotated[imagen.Operation | None, Field(description="What it must do.")] = None,
-    provider: Annotated[str | None, Field(description="Who serves it, e.g. openai.")] = None,
-    max_price_usd: Annotated[
-        float | None, Field(ge=0, description="An image can cost no more than this.")
-    ] = None,
-    with_key: Annotated[bool, Field(description="Only those that can be used now.")] = False,
-    limit: Annotated[int, Field(ge=1, le=_MOST_ROWS, description="How many, up to 10.")] = 10,
+    provider: Annotated[str | None, Field(description="E.g. openai.")] = None,
+    max_price_usd: Annotated[float | None, Field(ge=0, description="Of an image.")] = None,
+    with_key: Annotated[bool, Field(description="Only those ready to use.")] = False,
+    limit: Annotated[int, Field(ge=1, le=_MOST_ROWS, description="How many.")] = 10,
 ) -> Annotated[CallToolResult, ModelsReply]:
     """Find image models by what they do and cost, with their prices and the
     keys that they need. Makes nothing.

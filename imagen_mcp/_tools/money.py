@@ -27,18 +27,10 @@ __all__ = ["ConfirmCost", "Limits", "MaxCost", "ask_first", "estimate", "noting_
 
 MaxCost = Annotated[
     float | None,
-    Field(
-        ge=0,
-        description="Make nothing if all of it together may cost more than this many US dollars.",
-    ),
+    Field(ge=0, description="Make nothing if all together may cost more US dollars."),
 ]
 ConfirmCost = Annotated[
-    bool,
-    Field(
-        description=(
-            "True once the user has agreed to the cost that an earlier answer named; never before."
-        )
-    ),
+    bool, Field(description="True once the user agreed to the cost that an answer named.")
 ]
 
 # From this version on a server asks by its result, and the client calls again

@@ -34,9 +34,7 @@ from .sessions import make_many, make_one
 
 __all__ = ["create_variations", "edit_image", "enhance_image", "restyle_image"]
 
-Words = Annotated[
-    str, Field(description="Words to go by, where the model takes any; may be left out.")
-]
+Words = Annotated[str, Field(description="Words to go by, if the model takes any.")]
 
 
 async def edit_image(
@@ -46,13 +44,13 @@ async def edit_image(
         Field(
             min_length=1,
             max_length=16,
-            description="The image that changes, then those that are mixed in; see image.",
+            description="The image that changes, then those that are mixed in.",
         ),
     ],
     ctx: ToolContext,
     mask: Annotated[
         str | None,
-        Field(description="An image of the same size, white where the first one is to change."),
+        Field(description="Of the same size, white where the first one is to change."),
     ] = None,
     model: ModelId = None,
     size: Size = None,
@@ -68,9 +66,9 @@ async def edit_image(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> ImageAnswer:
-    """Change an image as the prompt describes, or make one from several. Each
-    is named by the id of an image that imagen made, an https URL, a data URL,
-    or a path on the server's machine.
+    """Change an image as the prompt describes, or make one from several. An
+    image is an id or imagen:// URI, an https URL, a data URL, or a path on the
+    server's machine.
     """
     request = imagen.Edit(
         prompt=prompt,
@@ -92,7 +90,7 @@ async def edit_image(
 async def create_variations(
     image: Source,
     ctx: ToolContext,
-    count: Annotated[int, Field(ge=1, le=10, description="How many, 1 to 10.")] = 4,
+    count: Annotated[int, Field(ge=1, le=10, description="How many.")] = 4,
     prompt: Words = "",
     strength: Strength = None,
     model: ModelId = None,
@@ -117,9 +115,7 @@ async def create_variations(
 async def enhance_image(
     image: Source,
     ctx: ToolContext,
-    scale: Annotated[
-        float | None, Field(gt=1, le=16, description="How much larger each side gets.")
-    ] = None,
+    scale: Annotated[float | None, Field(gt=1, le=16, description="Factor of each side.")] = None,
     mode: Annotated[
         Literal["fast", "conservative", "creative"] | None,
         Field(description="How much detail may be invented."),
@@ -140,7 +136,7 @@ async def enhance_image(
 
 async def restyle_image(
     image: Source,
-    reference: Annotated[str, Field(description="The image whose look it gets; named like image.")],
+    reference: Annotated[str, Field(description="The image whose look it gets.")],
     ctx: ToolContext,
     prompt: Words = "",
     strength: Strength = None,

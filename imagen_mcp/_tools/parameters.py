@@ -53,87 +53,47 @@ BatchAnswer = Annotated[CallToolResult, BatchReply] | InputRequiredResult
 
 Prompt = Annotated[str, Field(description="What the image should show.")]
 ModelId = Annotated[
-    str | None,
-    Field(description=("A model id; find_models finds one. Left out, the server's default model.")),
+    str | None, Field(description="A model id (find_models); left out, the default model.")
 ]
 Size = Annotated[
     str | None,
     Field(
         description=(
-            "WIDTHxHEIGHT in pixels, such as 1024x1024; or a ratio such as 16:9; or square,"
-            " portrait, landscape, photo, widescreen, story, banner, avatar, wallpaper, poster. The"
-            " nearest that the model has is made."
+            "Pixels (1024x1024), a ratio (16:9), or square, portrait, landscape, photo,"
+            " widescreen, story, banner, avatar, wallpaper, poster."
         )
     ),
 ]
-AspectRatio = Annotated[
-    str | None, Field(description="WIDTH:HEIGHT, such as 16:9, in place of size.")
-]
-Resolution = Annotated[str | None, Field(description="1K, 2K or 4K, with aspect_ratio.")]
-Seed = Annotated[int | None, Field(description="The same seed draws alike, where the model can.")]
-NegativePrompt = Annotated[str | None, Field(description="What the image should not show.")]
-Background = Annotated[str | None, Field(description="transparent, opaque or auto.")]
-OutputFormat = Annotated[str | None, Field(description="png, jpeg or webp.")]
+AspectRatio = Annotated[str | None, Field(description="In place of size: 16:9.")]
+Resolution = Annotated[str | None, Field(description="With aspect_ratio: 1K, 2K, 4K.")]
+Seed = Annotated[int | None, Field(description="Repeats an image, if the model can.")]
+NegativePrompt = Annotated[str | None, Field(description="What it should not show.")]
+Background = Annotated[str | None, Field(description="transparent, opaque, auto.")]
+OutputFormat = Annotated[str | None, Field(description="png, jpeg, webp.")]
 References = Annotated[
-    list[str] | None,
-    Field(
-        max_length=16,
-        description="Images that lend subject or style, named as in edit_image.",
-    ),
+    list[str] | None, Field(max_length=16, description="Images that lend subject or style.")
 ]
-Source = Annotated[
-    str,
-    Field(
-        description=(
-            "The image: the id of one that imagen made, an https URL, a data URL, or a path on the"
-            " server's machine."
-        )
-    ),
-]
+Source = Annotated[str, Field(description="An image id, https URL, data URL or path.")]
 Strength = Annotated[
-    float | None,
-    Field(
-        ge=0, le=1, description="How far it may go from the image, 0 to 1, where the model has it."
-    ),
+    float | None, Field(ge=0, le=1, description="How far it may go from the image.")
 ]
-Quality = Annotated[
-    str | None, Field(description="One of the model's qualities, such as low, medium or high.")
-]
-Style = Annotated[str | None, Field(description="One of the model's styles, where it has any.")]
-Count = Annotated[int, Field(ge=2, le=10, description="How many images, 2 to 10.")]
-SessionId = Annotated[str, Field(description="The session_id that start_image_batch gave.")]
+Quality = Annotated[str | None, Field(description="low, medium, high, or the model's own.")]
+Style = Annotated[str | None, Field(description="One of the model's styles.")]
+Count = Annotated[int, Field(ge=2, le=10, description="How many images.")]
+SessionId = Annotated[str, Field(description="From start_image_batch.")]
 After = Annotated[
-    int | None,
-    Field(
-        description="The index of the last image that you have; leave it out to get the first one."
-    ),
+    int | None, Field(description="Index of the last image that you have; none for the first.")
 ]
-Timeout = Annotated[float, Field(description="How many seconds to wait for an image, 0 to 55.")]
+Timeout = Annotated[float, Field(description="Seconds to wait for an image, 0 to 55.")]
 LongTimeout = Annotated[
-    float,
-    Field(
-        description=(
-            "How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the image is"
-            " kept."
-        )
-    ),
+    float, Field(description="Seconds to wait, 1 to 300; most hosts end a call after 60.")
 ]
 Cache = Annotated[
-    bool,
-    Field(
-        description=(
-            "Answer a request that was made before with an image of the library, for nothing."
-        )
-    ),
+    bool, Field(description="Take the image of an equal request from the library, for nothing.")
 ]
 Full = Annotated[
     bool,
-    Field(
-        description=(
-            "Show the whole image in place of a preview, where it is small enough (525 kB, 2000"
-            " pixels)."
-        )
-    ),
+    Field(description="The whole image in place of a preview, up to 525 kB and 2000 pixels."),
 ]
 
 

@@ -19,20 +19,11 @@ __all__ = ["ApplyStyles", "Values", "WordedPrompt", "choose_styles", "fill", "fi
 _MOST_PROMPTS = 100
 
 WordedPrompt = Annotated[
-    str,
-    Field(
-        description=(
-            "What the image should show, or @NAME: a prompt that the user keeps (imagen://prompts)."
-        )
-    ),
+    str, Field(description="What the image should show, or @NAME: a saved prompt.")
 ]
-Values = Annotated[
-    dict[str, str] | None,
-    Field(description="With @NAME: values for its variables.", max_length=100),
-]
+Values = Annotated[dict[str, str] | None, Field(description="Variables of @NAME.", max_length=100)]
 ApplyStyles = Annotated[
-    list[str] | None,
-    Field(description="Names of styles to put on the prompt (imagen://styles).", max_length=10),
+    list[str] | None, Field(description="Names from imagen://styles.", max_length=10)
 ]
 
 

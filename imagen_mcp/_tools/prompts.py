@@ -31,6 +31,12 @@ __all__ = ["add_prompts"]
 _MOST_COMPLETIONS = 100
 _LONGEST_WISH = 10_000
 
+_WAYS = {
+    "edit_image": "a change",
+    "create_variations": "others like it",
+    "enhance_image": "more detail",
+}
+
 Wish = Annotated[str, Field(max_length=_LONGEST_WISH)]
 
 
@@ -111,12 +117,18 @@ async def refine_image(
     return _message(
         f"I want the image {image.id} changed: {wish}",
         f'1. Call show_image(image_id="{image.id}") and look at it.',
-        "2. Choose edit_image for a change, create_variations for others like it, enhance_image for"
-        " more detail.",
+        f"2. Choose {_ways(ctx)}.",
         "3. If it costs money, tell me how much before you call it with more than one image.",
         "4. Show me the new image with its path, say what changed, and ask whether to go on from"
         " there.",
     )
+
+
+def _ways(ctx: ToolContext) -> str:
+    """Return what a listed tool is good for."""
+    listed = ctx.request_context.lifespan_context.tools()
+    ways = [f"{tool} for {what}" for tool, what in _WAYS.items() if tool in listed]
+    return ", ".join(ways) or "a new prompt for generate_image"
 
 
 def _message(*lines: str) -> str:

@@ -111,7 +111,6 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         "generate_image",
         "edit_image",
         "create_variations",
-        "enhance_image",
         "restyle_image",
         "start_image_batch",
         "get_next_image",

@@ -7,6 +7,7 @@ from ._client.assembly import open_client
 from ._client.batch import Batch, BatchStatus
 from ._client.callback_app import callback_app
 from ._client.client import Client
+from ._client.session_store import SessionSummary
 from ._client.sessions import Session, Sessions
 from ._errors import (
     AllProvidersFailedError,
@@ -150,6 +151,7 @@ __all__ = [
     "SessionError",
     "SessionExpiredError",
     "SessionNotFoundError",
+    "SessionSummary",
     "Sessions",
     "Settings",
     "Spending",

@@ -4,7 +4,9 @@ same id.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
@@ -16,10 +18,11 @@ from .._errors import Billed, ErrorCode, ImagenError
 from .._requests.options import RoutingOptions
 from .._requests.request import Request, decode_request, encode_request
 from .._results.images import Cost, Failure, Image, Outcome, as_hit
-from .._storage.database import from_nanousd, to_nanousd
+from .._storage.database import Transaction, from_nanousd, to_nanousd
 from ..library._library import Library
+from .session_state import TERMINAL, SessionState
 
-__all__ = ["SessionStore", "StoredSession"]
+__all__ = ["SessionEnd", "SessionStore", "SessionSummary", "StoredSession"]
 
 
 class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,48 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     touched_at: float
 
 
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a background batch of this or another process stands.
+
+    A `here` session runs in this client, or was read by it; one that is
+    `running` and not `here` runs in another process.
+    """
+
+    id: str
+    request: Request
+    state: SessionState
+    requested: int
+    images: int
+    failures: int
+    touched_at: datetime.datetime
+    here: bool = False
+
+    @property
+    def running(self) -> bool:
+        """True if more outcomes will come."""
+        return self.state not in TERMINAL
+
+
+class SessionEnd(msgspec.Struct, frozen=True, array_like=True):
+    """State of a session that no process works on, and what broke it."""
+
+    state: SessionState
+    message: str | None = None
+
+
+class _RecentRow(msgspec.Struct, frozen=True, array_like=True):
+    """Row of `_RECENT`."""
+
+    id: str
+    request: str
+    requested: int
+    owner: str
+    touched_at: float
+    state: SessionState | None
+    images: int
+    failures: int
+
+
 class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Stored part of a failure."""
 
@@ -49,6 +94,21 @@ class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     cost_nanousd: int | None = None
     cost_source: str = "unknown"
 
+
+_RECENT = """
+SELECT
+    sessions.id, request, requested, owner, touched_at, session_ends.state,
+    (
+        SELECT count(*) FROM session_outcomes
+        WHERE session_id = sessions.id AND image_id IS NOT NULL
+    ),
+    (
+        SELECT count(*) FROM session_outcomes
+        WHERE session_id = sessions.id AND image_id IS NULL
+    )
+FROM sessions LEFT JOIN session_ends ON session_ends.session_id = sessions.id
+WHERE touched_at >= ? ORDER BY touched_at DESC LIMIT ?
+"""
 
 _decode_failure = msgspec.json.Decoder(_StoredFailure).decode
 
@@ -151,22 +211,107 @@ class SessionStore:
             **values,  # type: ignore[arg-type]
         )
 
-    async def take_over(self, session: StoredSession) -> bool:
-        """Take over the session of a closed client; return False if it still
-        runs elsewhere.
+    async def take_over(self, session: StoredSession, *, ended: bool = False) -> bool:
+        """Take over the session of a closed client, or with `ended` one that no
+        process works on; return False if it still runs elsewhere.
         """
-        if session.owner != self._owner and await self._runtime.is_open(session.owner):
+        if await self.is_elsewhere(session) and not (ended and await self.end_of(session.id)):
             return False
         sql = "UPDATE sessions SET owner = ? WHERE id = ? AND owner = ?"
         values = (self._owner, session.id, session.owner)
-        return await self._database.transact(
-            lambda transaction: transaction.change(sql, values) == 1
+
+        def take(transaction: Transaction) -> bool:
+            if transaction.change(sql, values) != 1:
+                return False
+            for table in ("session_ends", "session_stops"):
+                transaction.change(f"DELETE FROM {table} WHERE session_id = ?", (session.id,))
+            return True
+
+        return await self._database.transact(take)
+
+    async def is_elsewhere(self, session: StoredSession) -> bool:
+        """Return True if the session belongs to another client that is open."""
+        return session.owner != self._owner and await self._runtime.is_open(session.owner)
+
+    async def end(self, session_id: str, end: SessionEnd) -> None:
+        """Remember that this client does not work on a session any more."""
+        sql = "INSERT OR REPLACE INTO session_ends SELECT id, ?, ? FROM sessions WHERE id = ?"
+        await self._database.write([(sql, (end.state, end.message, session_id))])
+
+    async def end_of(self, session_id: str) -> SessionEnd | None:
+        """Return the end of a session; None if a process works on it, or died."""
+        rows = await self._database.read(
+            "SELECT state, message FROM session_ends WHERE session_id = ?", (session_id,)
+        )
+        return None if not rows else msgspec.convert(rows[0], SessionEnd)
+
+    async def ask_to_stop(self, session_id: str) -> None:
+        """Ask the process that works on a session to cancel it."""
+        await self._database.write(
+            [
+                (
+                    "INSERT OR IGNORE INTO session_stops SELECT id FROM sessions WHERE id = ?",
+                    (session_id,),
+                )
+            ]
+        )
+
+    async def asked_to_stop(self) -> frozenset[str]:
+        """Return the sessions of this client that another one wants cancelled."""
+        rows = await self._database.read(
+            "SELECT session_id FROM session_stops JOIN sessions ON id = session_id WHERE owner = ?",
+            (self._owner,),
+        )
+        return frozenset(str(row[0]) for row in rows)
+
+    async def recent(self, since: float, limit: int) -> Sequence[SessionSummary]:
+        """Return the sessions of all processes that were used since then, the
+        latest first.
+        """
+        rows = await self._database.read(_RECENT, (since, limit))
+        found: list[SessionSummary] = []
+        for row in rows:
+            # A row may be damaged.
+            with suppress(msgspec.MsgspecError, ValueError):
+                found.append(await self._summarize(msgspec.convert(row, _RecentRow)))
+        return found
+
+    async def _summarize(self, row: _RecentRow) -> SessionSummary:
+        state = row.state
+        if state is None and await self._runtime.is_open(row.owner):
+            state = "GENERATING"
+        elif state is None and row.images + row.failures >= row.requested:
+            state = "COMPLETED" if row.images else "FAILED"
+        return SessionSummary(
+            id=row.id,
+            request=decode_request(row.request),
+            state=state or "CANCELLED",
+            requested=row.requested,
+            images=row.images,
+            failures=row.failures,
+            touched_at=datetime.datetime.fromtimestamp(row.touched_at, datetime.UTC),
         )
 
     async def outcomes(self, session: StoredSession) -> Sequence[Outcome]:
         """Return the outcomes of a session by their numbers; images without a
         number come last.
         """
+        found, unnumbered = await self._outcomes(session)
+        told = {outcome.index for outcome in found}
+        for image in unnumbered:
+            # Images that were sold together or lost a hedging race are in the
+            # library too.
+            if image.index not in told:
+                told.add(image.index)
+                found.append(image)
+        return found
+
+    async def numbered(self, session: StoredSession) -> Sequence[Outcome]:
+        """Return the outcomes that have a number so far, in their order."""
+        return (await self._outcomes(session))[0]
+
+    async def _outcomes(self, session: StoredSession) -> tuple[list[Outcome], Sequence[Image]]:
+        """Return the outcomes by their numbers, and images without a number."""
         images = {image.id: image for image in await self._library.of_batch(session.id)}
         rows = await self._database.read(
             "SELECT batch_index, image_id, failure FROM session_outcomes WHERE session_id = ? ORDER"
@@ -187,14 +332,7 @@ class SessionStore:
             else:
                 gone = ImagenError("The image was deleted from the library.", billed="yes")
                 found.append(Failure(index=index, request=session.request, error=gone, cost=Cost()))
-        told = {outcome.index for outcome in found}
-        for image in images.values():
-            # Images that were sold together or lost a hedging race are in the
-            # library too.
-            if image.index not in told:
-                told.add(image.index)
-                found.append(image)
-        return found
+        return found, list(images.values())
 
     async def spent_usd(self, session: StoredSession) -> Decimal:
         """Return the cost of a session so far; an unknown cost counts with all

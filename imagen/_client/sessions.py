@@ -8,7 +8,9 @@ outcomes are on the disk too, and a later process continues them.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 
@@ -17,18 +19,36 @@ import trio
 
 from .._engine.recovery import Recovery
 from .._engine.runtime import Runtime
-from .._errors import ImagenError, SessionError, SessionExpiredError, SessionNotFoundError
+from .._errors import (
+    ImagenError,
+    SessionError,
+    SessionExpiredError,
+    SessionNotFoundError,
+    StorageError,
+)
 from .._policy.budget import Budget, BudgetStack
+from .._requests.request import Request
 from .._results.images import Failure, Image, Outcome
 from .._storage.webhooks import BatchCompleted
 from .._system.ids import new_id
 from .._system.signal import Signal
 from .batch import Batch, BatchSetup, BatchStatus, RepeatedRequest, open_batch
 from .session_state import TERMINAL, SessionEvent, SessionProgress, SessionState, advance
-from .session_store import SessionStore, StoredSession
+from .session_store import SessionEnd, SessionStore, SessionSummary, StoredSession
 
 __all__ = ["Session", "Sessions"]
 
+# Half a second later than its own caller, the caller of another process sees an
+# image.
+_FOLLOW_SECONDS = 0.5
+_HEED_SECONDS = 1.0
+_END_SECONDS = 2.0
+_LAST_EVENT: dict[SessionState, SessionEvent] = {
+    "COMPLETED": "ended",
+    "FAILED": "broke",
+    "CANCELLED": "cancelled",
+    "EXPIRED": "expired",
+}
 # Ids of expired sessions, to tell them from unknown ids.
 _REMEMBERED = 10_000
 Announce = Callable[[BatchCompleted], Awaitable[object]]
@@ -43,10 +63,14 @@ class Session:
         now: Callable[[], float],
         session_id: str | None = None,
         *,
+        request: Request,
         makes_missing: bool = True,
+        is_followed: bool = False,
     ) -> None:
         self.id = session_id or new_id()
+        self._request = request
         self._makes_missing = makes_missing
+        self._is_followed = is_followed
         self._over = trio.Event()
         self._progress = SessionProgress(requested=requested)
         self._outcomes: list[Outcome] = []
@@ -148,7 +172,12 @@ class Session:
 
     # --- for the registry -----------------------------------------------------
 
-    async def _run(self, work: Callable[[], Awaitable[None]], announce: Announce) -> None:
+    async def _run(
+        self,
+        work: Callable[[], Awaitable[None]],
+        announce: Announce,
+        store: SessionStore | None,
+    ) -> None:
         """Run the session. An error of its batch does not affect other
         sessions.
         """
@@ -167,7 +196,34 @@ class Session:
             # Cancelled from outside, with the client, or left with something
             # missing.
             self._step("cancelled")
+            await self._note_end(store)
             self._over.set()
+
+    async def _note_end(self, store: SessionStore | None) -> None:
+        """Tell other processes. Without a row they ask whether this one is
+        open.
+        """
+        if store is None:
+            return
+        message = None if self._error is None else self._error.message
+        scope = trio.CancelScope(shield=True, deadline=trio.current_time() + _END_SECONDS)
+        with scope, suppress(StorageError):
+            await store.end(self.id, SessionEnd(self.state, message))
+
+    async def _follow(self, stored: StoredSession, store: SessionStore) -> None:
+        """Read what another process makes, until it ends the session or dies."""
+        self._step("started")
+        while True:
+            is_open = await store.is_elsewhere(stored)
+            end = await store.end_of(self.id)
+            await self._catch_up(await store.numbered(stored), None)
+            if end is not None:
+                self._error = None if end.message is None else SessionError(end.message)
+                self._step(_LAST_EVENT[end.state])
+                return
+            if not is_open:
+                return
+            await trio.sleep(_FOLLOW_SECONDS)
 
     async def _read(
         self, source: RepeatedRequest, parts: BatchSetup, store: SessionStore | None
@@ -206,7 +262,7 @@ class Session:
         """The positions that have an outcome."""
         return frozenset(outcome.index for outcome in self._outcomes)
 
-    async def _catch_up(self, outcomes: Sequence[Outcome], store: SessionStore) -> None:
+    async def _catch_up(self, outcomes: Sequence[Outcome], store: SessionStore | None) -> None:
         for outcome in outcomes[len(self._outcomes) :]:
             await self._add(outcome, store)
 
@@ -265,12 +321,86 @@ class Sessions:
             SessionError: too many run at once.
         """
         self._check_running()
-        session = self._add(Session(source.n, trio.current_time))
+        session = self._add(Session(source.n, trio.current_time, request=source.request))
         work = partial(self._begin, session, source, parts, budget)
         self._nursery.start_soon(
-            session._run, work, self._announce, name=f"imagen session {session.id}"
+            session._run, work, self._announce, self._store, name=f"imagen session {session.id}"
         )
         return session
+
+    async def list(self, *, limit: int = 20) -> Sequence[SessionSummary]:
+        """Return the sessions of all processes that share this home, the latest
+        first: those that run, and those that can still be read.
+        """
+        self._sweep()
+        found: dict[str, SessionSummary] = {}
+        for session in reversed(self._sessions.values()):
+            if not session._is_followed:
+                found[session.id] = self._summarize(session)
+        if self._store is not None:
+            for one in await self._store.recent(self._now() - self._ttl_seconds, limit):
+                found.setdefault(one.id, one)
+        latest = sorted(found.values(), key=lambda one: one.touched_at, reverse=True)
+        return latest[:limit]
+
+    def _summarize(self, session: Session) -> SessionSummary:
+        unused = trio.current_time() - session._touched
+        return SessionSummary(
+            id=session.id,
+            request=session._request,
+            state=session.state,
+            requested=session.requested,
+            images=len(session.images),
+            failures=len(session.failures),
+            touched_at=datetime.datetime.fromtimestamp(self._now() - unused, datetime.UTC),
+            here=True,
+        )
+
+    async def follow(self, session_id: str) -> Session:
+        """The session of that id like `get`, also while it runs in another
+        process: what that process makes can be pulled here too.
+
+        Raises:
+            SessionNotFoundError: there never was one.
+            SessionExpiredError: the session was not used for too long.
+        """
+        async with self._restoring:
+            if (session := self._current(session_id)) is None:
+                stored = await self._stored(session_id)
+                assert self._store is not None
+                session = (
+                    self._read_along(stored)
+                    if await self._store.is_elsewhere(stored)
+                    else await self._restore(stored, None)
+                )
+        session._touched = trio.current_time()
+        return session
+
+    async def stop(self, session_id: str) -> Session:
+        """Cancel a session, and return it. One of another process ends when
+        that process heeds it: see `heed_stops`.
+        """
+        session = await self.follow(session_id)
+        if session._is_followed and not session.finished and self._store is not None:
+            await self._store.ask_to_stop(session_id)
+        else:
+            session.cancel()
+        return session
+
+    async def heed_stops(self) -> None:
+        """Cancel the sessions of this client that other processes want
+        cancelled, until cancelled itself.
+        """
+        while self._store is not None:
+            await trio.sleep(_HEED_SECONDS)
+            running = {
+                session.id: session
+                for session in self._sessions.values()
+                if not session.finished and not session._is_followed
+            }
+            if running:
+                for session_id in running.keys() & await self._store.asked_to_stop():
+                    running[session_id].cancel()
 
     async def get(self, session_id: str) -> Session:
         """The session of that id; asking keeps it alive for another time to
@@ -285,8 +415,10 @@ class Sessions:
             SessionError: it runs in another process.
         """
         async with self._restoring:
-            if (session := self._find(session_id)) is None:
+            if (session := self._current(session_id)) is None:
                 session = await self._restore(await self._stored(session_id), None)
+            elif session._is_followed and not session.finished:
+                raise _elsewhere(session_id)
         session._touched = trio.current_time()
         return session
 
@@ -296,7 +428,9 @@ class Sessions:
         """
         while True:
             async with self._restoring:
-                session = self._find(session_id)
+                session = self._current(session_id)
+                if session is not None and session._is_followed:
+                    raise _elsewhere(session_id)
                 if session is None or (
                     session._over.is_set() and len(session.outcomes) < session.requested
                 ):
@@ -351,10 +485,10 @@ class Sessions:
 
     async def _restore(self, stored: StoredSession, parts: BatchSetup | None) -> Session:
         assert self._store is not None
-        if not await self._store.take_over(stored):
-            raise SessionError(
-                f"The session {stored.id} runs in another process: ask that one.", retryable=True
-            )
+        if not await self._store.take_over(stored, ended=parts is not None):
+            if parts is None and await self._store.end_of(stored.id) is not None:
+                return self._read_along(stored)
+            raise _elsewhere(stored.id)
         await self._recovery.resolve_dead()
         if parts is not None and stored.budget_usd is not None:
             budget = Budget(stored.budget_usd)
@@ -364,17 +498,46 @@ class Sessions:
             )
             parts = msgspec.structs.replace(parts, context=context)
         session = self._add(
-            Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None)
+            Session(
+                stored.requested,
+                trio.current_time,
+                stored.id,
+                request=stored.request,
+                makes_missing=parts is not None,
+            )
         )
         work = partial(session._restore, stored, self._store, self._recovery, parts)
         self._nursery.start_soon(
-            session._run, work, self._announce, name=f"imagen session {session.id}"
+            session._run, work, self._announce, self._store, name=f"imagen session {session.id}"
+        )
+        return session
+
+    def _read_along(self, stored: StoredSession) -> Session:
+        """Start following a session of another process."""
+        assert self._store is not None
+        session = self._add(
+            Session(
+                stored.requested,
+                trio.current_time,
+                stored.id,
+                request=stored.request,
+                makes_missing=False,
+                is_followed=True,
+            )
+        )
+        work = partial(session._follow, stored, self._store)
+        self._nursery.start_soon(
+            session._run, work, _say_nothing, None, name=f"imagen session {session.id}"
         )
         return session
 
     def _check_running(self) -> None:
         self._sweep()
-        running = [session for session in self._sessions.values() if not session.finished]
+        running = [
+            session
+            for session in self._sessions.values()
+            if not session.finished and not session._is_followed
+        ]
         if len(running) >= self._max_concurrent:
             raise SessionError(
                 f"{len(running)} batches run already, which is the limit"
@@ -392,6 +555,14 @@ class Sessions:
             raise _expired(session_id)
         return self._sessions.get(session_id)
 
+    def _current(self, session_id: str) -> Session | None:
+        """Return the session as it stands. One that was followed to its end may
+        have been resumed since, by any process.
+        """
+        session = self._find(session_id)
+        is_stale = session is not None and session._is_followed and session._over.is_set()
+        return None if is_stale else session
+
     def _sweep(self) -> None:
         """Forget sessions that were not used for a whole time to live; a
         running one is kept until it ends.
@@ -404,6 +575,16 @@ class Sessions:
                 self._expired[session_id] = None
         while len(self._expired) > _REMEMBERED:
             del self._expired[next(iter(self._expired))]
+
+
+async def _say_nothing(_: BatchCompleted) -> None:
+    """The process that makes a batch announces it."""
+
+
+def _elsewhere(session_id: str) -> SessionError:
+    return SessionError(
+        f"The session {session_id} runs in another process: ask that one.", retryable=True
+    )
 
 
 def _expired(session_id: str) -> SessionExpiredError:

@@ -33,6 +33,9 @@ from ._unknown_arguments import ignored_arguments, nearest, refuse_unknown
 
 __all__ = ["Server"]
 
+# Byte order marks of UTF-8 and UTF-16, and white space.
+_BEFORE_MARKUP = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
+_MARK_BYTES = 1024
 _NO_TEXT = imagen.InvalidRequestError(
     "The arguments hold a lone surrogate, which is not valid text."
 )
@@ -233,9 +236,11 @@ def _misfit(error: ValidationError) -> imagen.InvalidRequestError:
 
 
 def _media_type(data: bytes) -> str | None:
-    """Return the media type by the first bytes: PNG, JPEG, WebP or GIF; a
-    library holds no others.
+    """Return the media type by the first bytes: PNG, JPEG, WebP, GIF, or markup
+    of SVG; a library holds no others.
     """
+    if data[:_MARK_BYTES].lstrip(_BEFORE_MARKUP).startswith(b"<"):
+        return "image/svg+xml"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
     heads = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}

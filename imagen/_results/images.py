@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import pybase64
 
 from .._errors import ImagenError, StorageError
 from .._requests.request import Request, operation_of
@@ -19,13 +20,20 @@ from .._system.version import version
 from ..metadata._c2pa.signing import ContentSigner
 from ..metadata._conversion import convert_to, media_type_for
 from ..metadata._embed import embed_record, remove_sidecar, write_sidecar
+from ..metadata._formats.svg import SVG
 from ..metadata._record import Record
 
 __all__ = ["Cost", "CostSource", "Failure", "Image", "Outcome", "SUFFIXES", "as_hit", "failure_of"]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 
-SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
+SUFFIXES = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+    SVG: ".svg",
+}
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,9 +167,10 @@ class Image(_Value, frozen=True, kw_only=True):
         """Write a copy of the image atomically, and return its path. Blocking.
 
         The ending of the name decides the format: .png, .jpg, .webp, .gif,
-        .avif, .tif, .bmp or .jp2. An image of another format is converted,
-        which drops a seal of the provider; a name without such an ending gets
-        the bytes as they are. "~" is the home of the user.
+        .avif, .tif, .bmp or .jp2, and .svg for an SVG. An image of another
+        format is converted, which drops a seal of the provider; an SVG is drawn
+        then, which needs the extra `svg`. A name without such an ending gets the
+        bytes as they are. "~" is the home of the user.
 
         Args:
             record: Write the image's record into the copy; the pixels stay. If
@@ -175,14 +184,15 @@ class Image(_Value, frozen=True, kw_only=True):
             StorageError: the file cannot be written; the message tells why.
             InvalidRequestError: the ending means another format, such as .heic
                 or .txt.
-            ConfigurationError: it cannot be sealed.
+            ConfigurationError: it cannot be sealed, or the extra `svg` is not
+                installed.
         """
         target = user_path(path)
         if self.path is not None and target.resolve() == self.path.resolve():
             # The library's own file stays as the provider sent it, as its name
             # is its hash.
             return target
-        media_type = media_type_for(target)
+        media_type = media_type_for(target, self.media_type)
         original = self.data
         data = original if media_type is None else convert_to(original, media_type)
         if signer is not None:
@@ -210,6 +220,10 @@ class Image(_Value, frozen=True, kw_only=True):
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> dict[str, bytes | str]:
+        if self.media_type == SVG:
+            # Notebooks put an SVG into their page, and its scripts would run.
+            link = f"data:{SVG};base64,{pybase64.b64encode_as_string(self.data)}"
+            return {"text/html": f'<img src="{link}">', "text/plain": repr(self)}
         return {self.media_type: self.data, "text/plain": repr(self)}
 
     def _repr_png_(self) -> bytes | None:

@@ -37,8 +37,8 @@ def read_base64(text: str) -> bytes | None:
         head, _, rest = raw.partition(b",")
         raw = unquote_to_bytes(rest)
         if not _IS_BASE64.search(head):
-            # Bytes of an image that need no percent sign do not exist.
-            return raw if b"%" in rest else None
+            # Pixels that need no percent sign do not exist; markup often does.
+            return raw if b"%" in rest or rest.lstrip().startswith(b"<") else None
     for mark in _MARKS:
         raw = raw.replace(mark, b"")
     packed = raw.translate(_TO_STANDARD, _IGNORED)

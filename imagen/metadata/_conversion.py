@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._errors import InvalidRequestError
 from ._embed import kind_of
+from ._formats.svg import SVG
 from ._seen import one_line, pixels_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _ENDINGS: Final = {
 _TYPES: Final = mimetypes.MimeTypes()
 # Formats of images that the table of Python 3.11 lacks, and documents.
 _OTHER_ENDINGS: Final = (
-    *(".heic", ".heif", ".jxl", ".psd", ".svg", ".ico", ".dng", ".exr", ".tga"),
+    *(".heic", ".heif", ".jxl", ".psd", ".svg", ".svgz", ".ico", ".dng", ".exr", ".tga"),
     *(".txt", ".pdf", ".html", ".htm", ".json", ".zip", ".eps"),
 )
 _OPAQUE: Final = ("image/jpeg", "image/bmp")
@@ -46,14 +47,19 @@ _OPTIONS: Final[dict[str, dict[str, int | bool]]] = {
 }
 
 
-def media_type_for(path: PurePath) -> str | None:
+def media_type_for(path: PurePath, own: str) -> str | None:
     """Return the media type that the ending of a file name means; None if it
     means no format, as in "lighthouse" or "lighthouse.v2".
+
+    Args:
+        own: Media type of the image, as pixels do not become an SVG.
 
     Raises:
         InvalidRequestError: it means a format that imagen does not write.
     """
     ending = path.suffix.lower()
+    if own == SVG and ending == ".svg":
+        return SVG
     found = _ENDINGS.get(ending)
     if found is None and _means_a_format(ending):
         raise InvalidRequestError(
@@ -75,6 +81,7 @@ def convert_to(data: bytes, media_type: str) -> bytes:
     Raises:
         InvalidRequestError: the image cannot be decoded, or Pillow cannot write
             the format.
+        ConfigurationError: it is an SVG, and the extra `svg` is not installed.
     """
     if kind_of(data) == media_type:
         return data

@@ -63,8 +63,8 @@ def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> File
 
     Raises:
         StorageError: the file cannot be read.
-        InvalidRequestError: it is not a PNG, JPEG, WebP or GIF image, or
-            exceeds 256 MiB.
+        InvalidRequestError: it is not a PNG, JPEG, WebP, GIF or SVG image,
+            or exceeds 256 MiB.
     """
     path = user_path(path)
     data = _read_file(path)
@@ -72,7 +72,7 @@ def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> File
         found = read_image_header(data)
     except ImagenError:
         raise InvalidRequestError(
-            f"{path} is not an image: expected PNG, JPEG, WebP or GIF."
+            f"{path} is not an image: expected PNG, JPEG, WebP, GIF or SVG."
         ) from None
     problems: list[str] = []
     sha256 = hashlib.sha256(data).hexdigest()

@@ -17,6 +17,7 @@ from .._system.atomic_files import write_atomically
 from ._formats.inflate import LARGEST_TEXT
 from ._formats.jpeg import drop_jpeg_packet, embed_jpeg_packet, is_jpeg_sealed, jpeg_packet
 from ._formats.png import drop_texts, embed_texts, is_png_sealed, read_texts
+from ._formats.svg import SVG, find_svg
 from ._formats.webp import drop_webp_packet, embed_webp_packet, is_webp_sealed, webp_packet
 from ._formats.xmp import RECORD_PROPERTY, merge_packet, read_packet, without_record, write_packet
 from ._record import Record, decode_record, encode_record
@@ -54,7 +55,9 @@ def kind_of(data: bytes) -> str:
         return "image/jpeg"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
-    return "image/gif" if data.startswith((b"GIF87a", b"GIF89a")) else ""
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    return SVG if find_svg(data) is not None else ""
 
 
 def packet_of(data: bytes) -> str | None:
@@ -87,6 +90,8 @@ def holds_manifest(data: bytes) -> bool:
             return is_jpeg_sealed(data)
         case "image/webp":
             return is_webp_sealed(data)
+        case "image/svg+xml":
+            return b"c2pa:manifest" in data
         case _:
             return b"C2PA_GIF" in data
 
@@ -100,7 +105,7 @@ def embed_record(data: bytes, record: Record) -> bytes | None:
     """Embed the record in a copy of the image, replacing an earlier one.
 
     Returns None if a sidecar has to hold it: the file is sealed, damaged, a
-    GIF, or has no room for it (64 kB in JPEG).
+    GIF or an SVG, or has no room for it (64 kB in JPEG).
 
     Raises:
         StorageError: the record exceeds the limit of readers.

@@ -8,7 +8,8 @@ from ._embed import kind_of
 
 __all__ = ["HEAD_BYTES", "other_format", "is_held"]
 
-HEAD_BYTES: Final = 32
+# An SVG may have a declaration and a comment before its root.
+HEAD_BYTES: Final = 4096
 # ISO base media files by their brand: AVIF (AV1 Image File Format, 2024) and
 # HEIF (ISO 23008-12).
 _BRANDS: Final = {
@@ -48,6 +49,4 @@ def other_format(head: bytes) -> str | None:
     if head.startswith(b"BM"):
         size = int.from_bytes(head[14:18], "little")
         return "BMP" if size in _BITMAP_HEADERS else None
-    if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<svg"):
-        return "SVG"
     return next((name for start, name in _HEADS.items() if head.startswith(start)), None)

@@ -2,6 +2,7 @@
 
 Pillow is not used: its import costs 20 ms and 3 MB, and requests need nothing
 else of it. Supported are the formats that providers send; pixels are not read.
+An SVG has no pixels: its size is that of its root, or of its viewBox.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import struct
 import msgspec
 
 from .._errors import ProviderError
+from ._formats.svg import SVG, find_svg, svg_size
 
 __all__ = ["ImageHeader", "read_image_header"]
 
@@ -44,8 +46,8 @@ def read_image_header(data: bytes) -> ImageHeader:
         width = height = 0
     if not width or not height:
         raise ProviderError(
-            f"The reply has {len(data)} bytes that are not an image: expected PNG, JPEG, WebP or"
-            " GIF.",
+            f"The reply has {len(data)} bytes that are not an image: expected PNG, JPEG, WebP, GIF"
+            " or SVG.",
             billed="yes",
         )
     return ImageHeader(media_type=media_type, width=width, height=height)
@@ -60,6 +62,8 @@ def _read_head(data: bytes) -> tuple[str, tuple[int, int]]:
         return "image/webp", _webp_size(data)
     if data.startswith(b"\xff\xd8\xff"):
         return "image/jpeg", _jpeg_size(data)
+    if (start := find_svg(data)) is not None:
+        return SVG, svg_size(data[start:])
     return "", (0, 0)
 
 

@@ -42,6 +42,9 @@ def holds_only_pixels(data: bytes) -> bool:
             return webp_kinds(data) <= _WEBP
         case "image/jpeg":
             return _is_bare_jpeg(data)
+        case "image/svg+xml":
+            # Its text, scripts and links are shown or run by a browser.
+            return False
     try:
         return _is_bare_gif(data)
     except IndexError:

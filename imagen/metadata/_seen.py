@@ -21,9 +21,11 @@ from ._file_kinds import HEAD_BYTES, other_format
 from ._formats.exif import read_orientation
 from ._formats.jpeg import jpeg_channels, jpeg_exif
 from ._formats.png import png_exif, png_pixel_form
+from ._formats.svg import SVG, svg_size
 from ._formats.webp import webp_exif
 from ._formats.xmp import read_packet
 from ._image_header import read_image_header
+from ._svg_drawing import draw_svg
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
@@ -48,6 +50,7 @@ _CONVERTED: Final = ("AVIF", "HEIF", "TIFF", "BMP", "JPEG2000")
 _LOSSY: Final = ("JPEG", "MPO", "AVIF", "HEIF", "JPEG2000")
 _READABLE: Final = ("PNG", "JPEG", "WEBP", "GIF", *_CONVERTED)
 _JPEG_QUALITY: Final = 95
+_LEAST_DRAWN: Final = 1024
 _UPRIGHT: Final = 1
 _TIFF_ORIENTATION: Final = "{http://ns.adobe.com/tiff/1.0/}Orientation"
 # Position of the colour space in an ICC profile (ICC.1:2022, 7.2.6).
@@ -73,17 +76,20 @@ def as_seen(data: bytes, *, max_pixels: int = MAX_PIXELS) -> SeenImage:
     A photo becomes a JPEG of high quality, everything else a PNG.
 
     Args:
-        data: Bytes of a PNG, JPEG, WebP or GIF file, or of an AVIF, BMP, HEIC,
-            JPEG 2000 or TIFF file if Pillow reads that.
+        data: Bytes of a PNG, JPEG, WebP or GIF file, of an AVIF, BMP, HEIC,
+            JPEG 2000 or TIFF file if Pillow reads that, or of an SVG.
         max_pixels: Limit, checked before decoding.
 
     Raises:
         InvalidRequestError: it is no such image, is damaged, or has too many
             pixels.
+        ConfigurationError: it is an SVG, and the extra `svg` is not installed.
     """
     if kind_of(data) and not _misleads(data):
         return _unchanged(data)
-    image, is_lossy = _decode(data, min(max_pixels, MAX_PIXELS))
+    # An SVG of an icon is drawn larger than its few pixels.
+    side = max(_LEAST_DRAWN, *svg_size(data)) if kind_of(data) == SVG else None
+    image, is_lossy = _decode(data, min(max_pixels, MAX_PIXELS), side)
     return _encode(image, as_jpeg=is_lossy and image.mode == "RGB")
 
 
@@ -93,7 +99,7 @@ def pixels_of(data: bytes) -> Pixels:
     Raises:
         InvalidRequestError: it is no image, is damaged, or has too many pixels.
     """
-    return _decode(data, MAX_PIXELS)[0]
+    return _decode(data, MAX_PIXELS, None)[0]
 
 
 def _unchanged(data: bytes) -> SeenImage:
@@ -126,6 +132,8 @@ def _misleads(data: bytes) -> bool:
             return png_pixel_form(data) == (16, 0)
         case "image/jpeg":
             return jpeg_channels(data) == 4
+        case "image/svg+xml":
+            return True
         case _:
             return False
 
@@ -150,12 +158,12 @@ def _xmp_orientation(packet: str | None) -> int | None:
     return int(text) if text in set("12345678") else None
 
 
-def _decode(data: bytes, max_pixels: int) -> tuple[Pixels, bool]:
+def _decode(data: bytes, max_pixels: int, side: int | None) -> tuple[Pixels, bool]:
     """Return the pixels, and whether the file is a photo's."""
     import PIL
 
     try:
-        image, name = decode(data, _formats(data), max_pixels=max_pixels)
+        image, name = decode(data, _formats(data), max_pixels=max_pixels, side=side)
     except InvalidRequestError as error:
         if isinstance(error.__cause__, PIL.UnidentifiedImageError):
             raise _not_an_image(data) from None
@@ -167,18 +175,22 @@ def decode(
     data: bytes, formats: list[str] | tuple[str, ...], *, max_pixels: int, side: int | None = None
 ) -> tuple[Pixels, str | None]:
     """Decode an image of one of the formats of Pillow, upright, as RGB or RGBA,
-    and return it with the name of its format. Blocking.
+    and return it with the name of its format. An SVG is drawn. Blocking.
 
     Of the metadata only an ICC profile is kept, in `info["icc_profile"]`. With
-    `side`, the longest side needed, a JPEG is decoded at reduced size.
+    `side`, the longest side needed, a JPEG is decoded at reduced size, and an
+    SVG is drawn with that side.
 
     Raises:
         InvalidRequestError: it is not such an image, is damaged, or has too
             many pixels.
+        ConfigurationError: it is an SVG, and the extra `svg` is not installed.
     """
     import PIL.Image
     import PIL.ImageOps
 
+    if kind_of(data) == SVG:
+        data = draw_svg(data, max_pixels=max_pixels, side=side)
     try:
         with PIL.Image.open(BytesIO(data), formats=formats) as opened:
             # A frame of a GIF may be larger than its header claims.

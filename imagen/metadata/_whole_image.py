@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable, Mapping
 
 from .._errors import ProviderError
+from ._formats.svg import SVG, find_svg, read_svg
 from ._image_header import read_image_header
 
 __all__ = ["cut_out_image", "find_image_start"]
@@ -25,11 +27,17 @@ def find_image_start(data: bytes) -> int | None:
     none.
     """
     found = _STARTS.search(data, 0, _MOST_STRAY_BYTES + 12)
-    return None if found is None else found.start()
+    # An SVG may hold the first bytes of another format, e.g. in a comment.
+    starts = (
+        None if found is None else found.start(),
+        find_svg(data, most_before=_MOST_STRAY_BYTES),
+    )
+    return min((start for start in starts if start is not None), default=None)
 
 
 def cut_out_image(data: bytes) -> bytes:
-    """Return the image in the bytes, without stray bytes before it.
+    """Return the image in the bytes, without stray bytes before it, and behind
+    an SVG.
 
     Raises:
         ProviderError: there is no image, or its end is missing.
@@ -37,11 +45,20 @@ def cut_out_image(data: bytes) -> bytes:
     if start := find_image_start(data):
         data = data[start:]
     header = read_image_header(data)
-    if not _ENDS[header.media_type](data):
+    end = _svg_end(data) if header.media_type == SVG else len(data)
+    if not end or not _ENDS[header.media_type](data):
         raise ProviderError(
             f"The reply has {len(data)} bytes of an image whose end is missing.", billed="yes"
         )
-    return data
+    return data[:end]
+
+
+def _svg_end(data: bytes) -> int:
+    """Return the offset behind a document, which ends there for every reader;
+    0 without an end.
+    """
+    contents = read_svg(data)
+    return 0 if contents is None else contents.end
 
 
 def _has_png_end(data: bytes) -> bool:
@@ -98,9 +115,10 @@ def _has_webp_end(data: bytes) -> bool:
     return int.from_bytes(data[4:8], "little") + 8 <= len(data)
 
 
-_ENDS = {
+_ENDS: Mapping[str, Callable[[bytes], bool]] = {
     "image/png": _has_png_end,
     "image/jpeg": _has_jpeg_end,
     "image/gif": _has_gif_end,
     "image/webp": _has_webp_end,
+    SVG: bool,
 }

@@ -12,7 +12,14 @@ import os
 from typing import NamedTuple
 
 import trio
-from mcp.types import Annotations, ContentBlock, ImageContent, ResourceLink
+from mcp.types import (
+    Annotations,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextResourceContents,
+)
 from pydantic import BaseModel
 
 import imagen
@@ -27,6 +34,8 @@ _PREVIEW = imagen.library.Transform(width=768, height=768, format="jpeg", qualit
 # 525,000 bytes are 700,000 characters of base64.
 _INLINE_BYTES = 525_000
 _INLINE_SIDE = 2000
+_TOO_LARGE = "It is too large to be shown in full here"
+_SVG = "image/svg+xml"
 # The metadata of an imported image is untrusted.
 _MODEL = 100
 _WORD = 60
@@ -134,23 +143,38 @@ async def image_blocks(client: imagen.Client, image: imagen.Image, *, full: bool
         shown = await (_read_whole(image) if inline else _preview(client, image))
     except imagen.StorageError as error:
         return Blocks([], [f"There is no preview. [{error.code}] {sentence(error)}"])
+    except imagen.ConfigurationError as error:
+        return Blocks(_source(image), [f"There is no preview. {sentence(error)}"])
     except imagen.InvalidRequestError:
-        return Blocks(_links(image), ["There is no preview: the image cannot be decoded."])
+        return Blocks(_source(image), ["There is no preview: the image cannot be decoded."])
     notes = [shown.note]
-    if full and not inline:
-        notes.append(
-            f"It is too large to be shown in full here: open the file, or read {_uri(image)}."
-        )
+    if full and not inline and image.path is not None:
+        why = "An SVG is not shown by hosts" if image.media_type == _SVG else _TOO_LARGE
+        notes.append(f"{why}: open the file, or read {_uri(image)}.")
     content = ImageContent(
         data=base64.b64encode(shown.data).decode(),
         mime_type=shown.media_type,
         annotations=Annotations(audience=["user", "assistant"]),
     )
-    return Blocks([content, *_links(image)], notes)
+    return Blocks([content, *_source(image)], notes)
 
 
 def _fits(image: imagen.Image) -> bool:
-    return image.size_bytes <= _INLINE_BYTES and max(image.width, image.height) <= _INLINE_SIDE
+    is_small = image.size_bytes <= _INLINE_BYTES and max(image.width, image.height) <= _INLINE_SIDE
+    return is_small and image.media_type != _SVG
+
+
+def _source(image: imagen.Image) -> list[ContentBlock]:
+    """Return the link to the file, or the text of an SVG that has no file: no
+    host shows it as an image.
+    """
+    if image.path is not None or image.media_type != _SVG or image.size_bytes > _INLINE_BYTES:
+        return _links(image)
+    text = image.data.decode("utf-8", "replace")
+    uri = f"imagen://images/{image.id}"
+    return [
+        EmbeddedResource(resource=TextResourceContents(uri=uri, mime_type=_SVG, text=text)),
+    ]
 
 
 def _links(image: imagen.Image) -> list[ContentBlock]:
@@ -181,6 +205,12 @@ async def _read_whole(image: imagen.Image) -> _Shown:
 
 
 async def _preview(client: imagen.Client, image: imagen.Image) -> _Shown:
+    if image.media_type == _SVG:
+        # A rendition may be a placeholder, which shows nothing of the image.
+        data = await trio.to_thread.run_sync(
+            lambda: imagen.library.apply_transform(image.data, _PREVIEW)
+        )
+        return _Shown(data, "image/jpeg", "Shown is a drawing of the SVG, not the file itself.")
     data = await client.renditions.read(image, _PREVIEW)
     return _Shown(
         data, "image/jpeg", "Shown is a preview of at most 768 pixels a side, not the image itself."

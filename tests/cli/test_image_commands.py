@@ -60,7 +60,7 @@ async def test_an_image_of_the_library_and_a_file_are_transformed(shell):
         (("own.png", "--out", "no/folder/a.png"), "cannot be written"),
         (("own.png", "--out", "a.png", "--crop", "0,0,999,1"), "exceeds the image"),
         (("own.png", "--out", "a.png", "--crop", "all"), "is not X,Y,WIDTH,HEIGHT"),
-        (("text.png", "--out", "a.png"), "expected PNG, JPEG, WebP or GIF"),
+        (("text.png", "--out", "a.png"), "expected PNG, JPEG, WebP, GIF or SVG"),
     ],
 )
 async def test_what_cannot_be_transformed_is_said_in_a_sentence(shell, arguments, sentence):

@@ -65,8 +65,8 @@ async def test_what_was_not_taken_in_is_said_and_is_the_exit_status(shell):
     assert done.stdout.decode().splitlines() == [
         "theirs.zip: 1 image added.",
         "Not taken:",
-        "  a.png is not a PNG, JPEG, WebP or GIF image.",
-        "  b\ufffd.png is not a PNG, JPEG, WebP or GIF image.",
+        "  a.png is not a PNG, JPEG, WebP, GIF or SVG image.",
+        "  b\ufffd.png is not a PNG, JPEG, WebP, GIF or SVG image.",
     ]
     status, (record,), _ = await shell.run_json("import", "theirs.zip")
     assert (status, record["kind"], record["added"], record["already_there"]) == (1, "import", 0, 1)

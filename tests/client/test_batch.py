@@ -312,14 +312,14 @@ async def test_together_asks_for_as_many_as_the_model_takes(autojump_clock):
 
 
 async def test_bytes_that_are_no_image_are_paid_for_and_kept(autojump_clock):
-    async with open_test_client(lambda request: images_reply(data=b"<svg/>")) as (client, _):
+    async with open_test_client(lambda request: images_reply(data=b"<html/>")) as (client, _):
         with pytest.raises(
-            imagen.ProviderError, match="not an image: expected PNG, JPEG, WebP or GIF"
+            imagen.ProviderError, match="not an image: expected PNG, JPEG, WebP, GIF or SVG"
         ) as caught:
             await client.generate("a cat")
         assert caught.value.billed == "yes"
         (kept,) = (client.library.folder.parent / "set-aside").glob("*/image-*.bin")
-        assert kept.read_bytes() == b"<svg/>"
+        assert kept.read_bytes() == b"<html/>"
         assert str(kept) in str(caught.value)
         assert (await client.spending()).settled_usd == PRICE
 

@@ -103,7 +103,7 @@ UNFIT = {
     ),
     "no image": (
         zip_of({"a.png": b"GIF, honestly", "b.png": OTHER}),
-        "a.png is not a PNG, JPEG, WebP or GIF image.",
+        "a.png is not a PNG, JPEG, WebP, GIF or SVG image.",
     ),
     "an archive": (
         zip_of({"a.png": zip_of({"c.png": GOOD}), "b.png": OTHER}),

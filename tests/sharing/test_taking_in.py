@@ -180,7 +180,7 @@ async def test_what_is_no_image_is_refused_in_a_sentence(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         done = await desk.archives.import_from(tmp_path / "a.png")
         assert [one.reason for one in done.refused] == [
-            "a.png is not a PNG, JPEG, WebP or GIF image."
+            "a.png is not a PNG, JPEG, WebP, GIF or SVG image."
         ]
         with pytest.raises(imagen.StorageError, match=r"nowhere\.zip cannot be read: No such file"):
             await desk.archives.import_from(tmp_path / "nowhere.zip")
@@ -298,7 +298,8 @@ async def test_images_are_known_by_their_content_and_what_is_left_out_is_said(tm
         "e.avif": written("AVIF"),
         "f.JP2": written("JPEG2000"),
         "g.heic": b"\0\0\0\x18ftypheic" + bytes(40),
-        "h.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "h.txt": b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "h.svgz": b"\x1f\x8b\x08" + bytes(40),
         "i.psd": b"8BPS" + bytes(40),
         "j": written("TIFF"),
         "k.jxl": b"",
@@ -309,8 +310,8 @@ async def test_images_are_known_by_their_content_and_what_is_left_out_is_said(tm
     source = packed(tmp_path / "theirs", files, as_zip=as_zip)
     async with open_desk(tmp_path / "home") as desk:
         done = await desk.archives.import_from(source)
-    assert done.added == 5
-    refused = ["c.bmp", "d.tif", "e.avif", "f.JP2", "g.heic", "h.svg", "i.psd", "j", "k.jxl"]
+    assert done.added == 6
+    refused = ["c.bmp", "d.tif", "e.avif", "f.JP2", "g.heic", "h.svgz", "i.psd", "j", "k.jxl"]
     assert sorted(one.name for one in done.refused) == refused
     assert all("which the library does not hold" in one.reason for one in done.refused)
     ignored = ["empty", "film.mp4", "notes.txt"]

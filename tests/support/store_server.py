@@ -108,6 +108,7 @@ def objects_of(bucket: str) -> dict[str, dict[str, str]]:
             "sha256": hashlib.sha256(key.value).hexdigest(),
             "content_type": key.metadata.get("Content-Type", ""),
             "cache_control": key.metadata.get("Cache-Control", ""),
+            "disposition": key.metadata.get("Content-Disposition", ""),
         }
         for name, key in backend.buckets[bucket].keys.items()
     }

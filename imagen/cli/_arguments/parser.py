@@ -264,7 +264,7 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format",
         dest="output_format",
-        choices=("png", "jpeg", "webp", "gif"),
+        choices=("png", "jpeg", "webp", "gif", "svg"),
         help="file format",
     )
     group.add_argument(

@@ -20,7 +20,9 @@ from .preview import Preview
 
 __all__ = ["Costs", "OutcomePrinter", "prepare_folder", "slug"]
 
-_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff")
+_IMAGE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".avif", ".bmp", ".tif", ".tiff"),
+)
 
 
 class Costs:

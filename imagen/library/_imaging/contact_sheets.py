@@ -11,8 +11,10 @@ import msgspec
 
 from ..._errors import ImagenError, InvalidRequestError
 from ..._results.images import Image
+from ...metadata._formats.svg import SVG
 from .captions import set_caption
 from .decoding import MAX_PIXELS, open_image
+from .placeholder import placeholder
 from .transforms import encode_image, flatten
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ def contact_sheet(
         side: Side of a cell, from 48 to 4096 pixels. It shrinks if the sheet
             would exceed 64 megapixels.
 
-    An unreadable image leaves its cell empty.
+    An unreadable image leaves its cell empty, and an SVG that cannot be drawn
+    has a grey one with its name.
 
     Raises:
         InvalidRequestError: there are no images, or too many for one sheet.
@@ -128,7 +131,9 @@ def _shrink(image: Image, side: int) -> Pixels | None:
     try:
         pixels = flatten(open_image(image.data if source is None else source, side=side))
     except ImagenError:
-        return None
+        if image.media_type != SVG:
+            return None
+        pixels = placeholder(image.data, side)
     pixels.thumbnail((side, side))
     return pixels
 

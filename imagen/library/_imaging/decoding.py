@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..._errors import InvalidRequestError, ProviderError, StorageError
+from ...metadata._formats.svg import SVG
 from ...metadata._image_header import read_image_header
 from ...metadata._seen import MAX_PIXELS, check_size, decode
 
@@ -30,19 +31,21 @@ def open_image(
     source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: int | None = None
 ) -> Pixels:
     """Decode an image as RGB or RGBA, upright by its EXIF; of an animation the
-    first frame. Blocking.
+    first frame. An SVG is drawn. Blocking.
 
     Of the metadata only an ICC profile is kept, in `info["icc_profile"]`.
 
     Args:
-        source: The bytes of a PNG, JPEG, WebP or GIF file, or its path.
+        source: The bytes of a PNG, JPEG, WebP, GIF or SVG file, or its path.
         max_pixels: Limit, checked before decoding; at most `MAX_PIXELS`.
         side: Longest side needed: a JPEG is decoded at reduced size, which is
-            several times as fast. The result may still be larger.
+            several times as fast. The result may still be larger. An SVG is
+            drawn with this side.
 
     Raises:
         InvalidRequestError: it is not such an image, is damaged, or has too
             many pixels.
+        ConfigurationError: it is an SVG, and the extra `svg` is not installed.
         StorageError: the file cannot be read.
     """
     data = read_image(source) if isinstance(source, Path) else source
@@ -75,6 +78,7 @@ def _check_head(data: bytes, max_pixels: int) -> None:
         found = read_image_header(data)
     except ProviderError as error:
         raise InvalidRequestError(
-            f"The {len(data)} bytes are not an image: expected PNG, JPEG, WebP or GIF."
+            f"The {len(data)} bytes are not an image: expected PNG, JPEG, WebP, GIF or SVG."
         ) from error
-    check_size(found.width, found.height, max_pixels)
+    if found.media_type != SVG:
+        check_size(found.width, found.height, max_pixels)

@@ -23,12 +23,18 @@ from ..._errors import InvalidRequestError, StorageError
 from ..._results.images import Image
 from ..._system.atomic_files import PART, write_atomically
 from ..._system.threads import Workers
-from .transforms import Transform, apply_transform, suffix_of
+from ...metadata._formats.svg import SVG
+from ...metadata._svg_drawing import can_draw_svg
+from .decoding import read_image
+from .placeholder import transform_or_placeholder
+from .transforms import Transform, suffix_of
 
 __all__ = ["Renditions", "remove_renditions"]
 
 # Increase it if a transform yields other pixels: older files are then ignored.
 _RECIPE = "1"
+# Placeholders are made again once the extra `svg` is installed.
+_UNDRAWN = "1 undrawn"
 _HASH = re.compile(r"[0-9a-f]{64}")
 # An older temporary file belongs to a dead process.
 _STALE_SECONDS = 3600.0
@@ -50,7 +56,7 @@ class Renditions:
 
     async def get(self, image: Image, transform: Transform) -> Path:
         """Return the file of a rendition, created if missing. Concurrent calls
-        create it once.
+        create it once. An SVG that cannot be drawn has a grey one with its name.
 
         A cancellation waits until the file is written, and leaves a complete
         file or none.
@@ -80,7 +86,7 @@ class Renditions:
             ImagenError: as for `get`, except for images in memory.
         """
         if image.path is None:
-            return await self._workers.run(lambda: apply_transform(image.data, transform))
+            return await self._workers.run(lambda: transform_or_placeholder(image.data, transform))
         path = await self.get(image, transform)
         return await self._workers.run(path.read_bytes)
 
@@ -101,7 +107,8 @@ class Renditions:
         return await self._workers.run(partial(_trim, self._folder, max_bytes))
 
     def _path(self, image: Image, transform: Transform) -> Path:
-        recipe = _RECIPE.encode() + msgspec.json.encode(transform)
+        is_undrawn = image.media_type == SVG and not can_draw_svg()
+        recipe = (_UNDRAWN if is_undrawn else _RECIPE).encode() + msgspec.json.encode(transform)
         digest = hashlib.sha256(recipe).hexdigest()[:16]
         name = f"{image.sha256}-{digest}{suffix_of(transform, image.media_type)}"
         return self._folder / name[:2] / name
@@ -110,7 +117,7 @@ class Renditions:
 def _make(source: Path, transform: Transform, path: Path) -> None:
     if _use(path):
         return
-    data = apply_transform(source, transform)
+    data = transform_or_placeholder(read_image(source), transform)
     try:
         write_atomically(path, data)
         if not source.exists():

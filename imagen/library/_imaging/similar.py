@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from ..._errors import InvalidRequestError, StorageError
+from ..._errors import ConfigurationError, InvalidRequestError, StorageError
 from ..._results.images import Image
 from ..._storage.database import Database, Statement, Value
 from ..._system.nursery import open_bare_nursery
@@ -198,7 +198,8 @@ class Similar:
 
         async def hash_one(sha256: str) -> None:
             async with slots:
-                with suppress(StorageError, OSError):
+                # An SVG may be drawn later, once the extra is installed.
+                with suppress(StorageError, OSError, ConfigurationError):
                     hashes[sha256] = await self._workers.run(
                         partial(_hash_file, self._read, sha256)
                     )

@@ -51,12 +51,12 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
         fit: "contain" fits the whole image into width and height, "cover" fills
             them and cuts off the rest, "stretch" ignores the aspect ratio.
         enlarge: Allows upscaling; otherwise a smaller image gives a smaller
-            result.
+            result, unless it is an SVG, which is drawn in any size.
         crop: Left, top, width and height of the part to keep, in pixels of the
             upright image.
         rotate: Degrees clockwise.
-        format: Format of the file; None keeps it, and a GIF becomes a PNG. JPEG
-            has no alpha: transparent pixels become white.
+        format: Format of the file; None keeps it, and a GIF or an SVG becomes a
+            PNG. JPEG has no alpha: transparent pixels become white.
         quality: From 1 to 100, on the format's own scale; ignored for PNG,
             which is lossless.
 
@@ -130,7 +130,8 @@ def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
     Raises:
         InvalidRequestError: the image cannot be decoded, the crop exceeds it,
             or the result has too many pixels.
-        ConfigurationError: this Pillow cannot write AVIF.
+        ConfigurationError: this Pillow cannot write AVIF, or the image is an
+            SVG and the extra `svg` is not installed.
         StorageError: the file cannot be read.
     """
     data = read_image(source) if isinstance(source, Path) else source

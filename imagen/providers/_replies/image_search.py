@@ -14,6 +14,7 @@ import msgspec
 
 from ..._errors import ProviderError
 from ..._system.base64_text import read_base64
+from ...metadata._formats.svg import find_svg
 from ...metadata._whole_image import cut_out_image, find_image_start
 from .._steps import AnyImage, GeneratedImage, HttpResponse, Step
 from .decoding import MALFORMED, collect_each, decode_json, download
@@ -23,21 +24,25 @@ __all__ = ["find_images", "read_found_images", "whole_image"]
 
 _MOST_IMAGES = 64
 _MOST_LEVELS = 32
-# First letters of PNG, JPEG, WebP and GIF in base64.
-_IMAGE_TEXT = re.compile(r"\s*(?:data:image/|iVBORw0KGgo|/9j/|_9j_|UklGR|R0lGOD)", re.IGNORECASE)
+# A sentence and a fence before an SVG.
+_MOST_LETTERS_BEFORE = 200
+# First letters of PNG, JPEG, WebP and GIF in base64; those of an SVG, of an XML
+# declaration, a comment or a document type before it, and of a byte order mark.
+_LETTERS = r"iVBORw0KGgo|\\?/9j\\?/|_9j_|UklGR|R0lGOD|PHN2Z|PD94bW|PCEtL|PCFET0NUWVBF|77u/P|77u_P"
+_IMAGE_TEXT = re.compile(rf"\s*(?:data:image/|{_LETTERS})", re.IGNORECASE)
 _IN_TEXT = re.compile(
-    r"data:image/[\w.+;=-]+,[\w+/=%\\-]+|(?<![\w+/])(?:iVBORw0KGgo|\\?/9j\\?/|_9j_|UklGR|R0lGOD)[\w+/=\\-]{40,}"
+    rf"data:image/[\w.+;=-]+,[\w+/=%\\-]+|(?<![\w+/])(?:{_LETTERS})[\w+/=\\-]{{40,}}"
 )
 _LINK = re.compile(r"\s*https?://\S", re.IGNORECASE)
 _LINK_IN_TEXT = re.compile(
-    r"!\[[^\]]*\]\(\s*(https?://[^\s)]+)|(https?://[^\s\"'<>)]+\.(?:png|jpe?g|webp|gif)\b[^\s\"'<>)]*)",
+    r"!\[[^\]]*\]\(\s*(https?://[^\s)]+)|(https?://[^\s\"'<>)]+\.(?:png|jpe?g|webp|gif|svg)\b[^\s\"'<>)]*)",
     re.IGNORECASE,
 )
 # Names of fields with a result, and of those that repeat the request or lead
 # elsewhere.
 _RESULTS = re.compile(
     r"(?i)ur[il]|link|href|src|image|img|photo|output|result|sample|file|data|artifact"
-    r"|content|asset|media|prediction|b64|base64|bytes|download"
+    r"|content|asset|media|prediction|b64|base64|bytes|download|svg|vector"
 )
 _OTHERS = re.compile(
     r"(?i)input|request|parameter|init|mask|reference|prompt|thumb|preview|partial|poll|status"
@@ -151,12 +156,22 @@ def _read_text(text: str, name: str) -> Iterable[bytes | str]:
     if _IMAGE_TEXT.match(text):
         data = read_base64(text)
         return [] if data is None or find_image_start(data) is None else [data]
+    if _RESULTS.search(name) and (document := _as_svg(text)) is not None:
+        return [document]
     if _LINK.match(text) and len(text.split()) == 1:
         return [text.strip()] if _RESULTS.search(name) else []
     if text.lstrip().startswith(("{", "[")) and (inner := repair_json(text.encode())) is not None:
         # JSON within a text, as some gateways pass the reply of another server.
         return _walk(msgspec.json.decode(inner), name)
     return _search_text(text)
+
+
+def _as_svg(text: str) -> bytes | None:
+    """Return the bytes of a text that is an SVG, maybe in Markdown."""
+    if "<" not in text[:_MOST_LETTERS_BEFORE]:
+        return None
+    data = text.encode("utf-8", "replace")
+    return None if find_svg(data, most_before=_MOST_LETTERS_BEFORE) is None else data
 
 
 def _search_text(text: str) -> Iterator[bytes | str]:

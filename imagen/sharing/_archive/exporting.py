@@ -16,6 +16,7 @@ from ..._system.threads import Workers
 from ..._system.version import version
 from ...library._imaging.renditions import Renditions
 from ...library._imaging.transforms import thumbnail
+from ...metadata._formats.svg import SVG, read_svg
 from ...metadata._record import Record
 from .format import (
     COLLECTIONS,
@@ -110,7 +111,9 @@ class Export:
         if small is not None and preview is not None:
             self._writer.add(preview, small, image.created_at)
         self._writer.add_line(msgspec.json.encode(line))
-        self._cards.append(_card(image, record, name, preview))
+        # A browser that follows a link to a file runs the scripts in it.
+        shown = name if image.media_type != SVG or _is_inert(data) else preview
+        self._cards.append(_card(image, record, shown, preview))
 
     async def _write_page(self, page: GalleryPage, *, has_next: bool) -> None:
         self._pages += 1
@@ -174,7 +177,12 @@ def _nameless(value: JsonValue) -> JsonValue:
     return [_nameless(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _card(image: Image, record: Record, name: str, preview: str | None) -> GalleryItem:
+def _is_inert(data: bytes) -> bool:
+    contents = read_svg(data)
+    return contents is not None and contents.is_inert
+
+
+def _card(image: Image, record: Record, shown: str | None, preview: str | None) -> GalleryItem:
     cost = record.cost_usd
     facts = {
         "Model": record.model,
@@ -191,7 +199,7 @@ def _card(image: Image, record: Record, name: str, preview: str | None) -> Galle
         "Rating": "★" * record.rating,
     }
     return GalleryItem(
-        link=quote(name),
+        link=None if shown is None else quote(shown),
         thumbnail=preview,
         width=image.width,
         height=image.height,

@@ -25,9 +25,11 @@ _JOINERS = "\n\u200c\u200d"
 
 
 class GalleryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An image on a page. Links are relative, and already escaped for URLs."""
+    """An image on a page. Links are relative, and already escaped for URLs.
+    Without a `link` only the thumbnail is shown.
+    """
 
-    link: str
+    link: str | None
     thumbnail: str | None
     width: int
     height: int
@@ -115,8 +117,13 @@ def _figure(card: GalleryItem) -> str:
         else '<span class="none">No preview</span>'
     )
     details = "".join(_captions(card, caption))
+    shot = (
+        f'<span class="shot">{shown}</span>'
+        if card.link is None
+        else f'<a class="shot" href="{escape(card.link)}">{shown}</a>'
+    )
     return (
-        f'<figure><a class="shot" href="{escape(card.link)}">{shown}</a>'
+        f"<figure>{shot}"
         + (f"<figcaption>{details}</figcaption>" if details else "")
         + "</figure>\n"
     )

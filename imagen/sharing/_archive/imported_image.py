@@ -98,7 +98,7 @@ def _measure(data: bytes, max_pixels: int) -> ImageHeader:
     try:
         found = read_image_header(data)
     except ProviderError:
-        raise InvalidEntryError("is not a PNG, JPEG, WebP or GIF image.") from None
+        raise InvalidEntryError("is not a PNG, JPEG, WebP, GIF or SVG image.") from None
     if found.width * found.height > max_pixels:
         raise InvalidEntryError(
             f"claims {found.width}x{found.height} pixels, and max_pixels of [bounds] in imagen.toml"

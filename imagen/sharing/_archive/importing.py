@@ -59,7 +59,7 @@ _OTHER_ENDINGS: Final = {
     ".jp2": "JPEG 2000",
     ".jxl": "JPEG XL",
     ".psd": "Photoshop",
-    ".svg": "SVG",
+    ".svgz": "compressed SVG",
     ".tga": "TGA",
     ".tif": "TIFF",
     ".tiff": "TIFF",

@@ -19,6 +19,7 @@ from ..._errors import (
     ProviderError,
 )
 from ..._policy.store_settings import StoreSettings
+from ...metadata._formats.svg import SVG
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -71,6 +72,9 @@ class ObjectStore:
         # suffix.
         is_folder = self._settings.scheme == "file"
         headers = {"Content-Type": media_type, "Cache-Control": self._settings.cache_control}
+        if media_type == SVG:
+            # Opened by itself, its scripts would run in the origin of the store.
+            headers["Content-Disposition"] = "attachment"
         try:
             obstore.put(
                 store, key, data, attributes=None if is_folder else headers, use_multipart=False

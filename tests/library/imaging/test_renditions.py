@@ -173,12 +173,12 @@ async def test_renditions_that_cannot_be_deleted_are_said_in_a_sentence(cache, i
 async def test_an_image_that_is_deleted_while_its_rendition_is_made_leaves_none(
     cache, image, tmp_path, monkeypatch
 ):
-    def make(source: Path, transform: Transform) -> bytes:
+    def make(source: bytes, transform: Transform) -> bytes:
         data = apply_transform(source, transform)
-        source.unlink()
+        image.path.unlink()
         return data
 
-    monkeypatch.setattr("imagen.library._imaging.renditions.apply_transform", make)
+    monkeypatch.setattr("imagen.library._imaging.renditions.transform_or_placeholder", make)
     with pytest.raises(imagen.StorageError, match="deleted"):
         await cache.get(image, SMALL)
     assert [path for path in (tmp_path / "renditions").rglob("*") if path.is_file()] == []

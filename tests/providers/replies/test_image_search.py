@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from urllib.parse import quote
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagen.metadata._whole_image import cut_out_image
 from imagen.providers import HttpResponse
 from imagen.providers._replies.image_search import find_images
 from tests.support.images import png
@@ -49,6 +51,49 @@ def test_an_image_is_found(value):
     (image,) = found(value)
     assert isinstance(image, bytes)
     assert image.endswith(DATA)
+
+
+SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>\n'
+WORDS = SVG.decode()
+SVG_FORMS = {
+    "the document itself": SVG,
+    "with a byte order mark": b"\xef\xbb\xbf" + SVG,
+    "a multipart head before it": b"--x\r\nContent-Type: image/svg+xml\r\n\r\n" + SVG,
+    "base64": {"data": [{"b64_json": base64.b64encode(SVG).decode()}]},
+    "base64 of a bare root": {"image": base64.b64encode(SVG[SVG.find(b"<svg") :]).decode()},
+    "base64 with a mark": {"image": base64.b64encode(b"\xef\xbb\xbf" + SVG).decode()},
+    "a data URL": {"url": "data:image/svg+xml;base64," + base64.b64encode(SVG).decode()},
+    "a data URL of text": {"url": "data:image/svg+xml;utf8," + WORDS},
+    "a quoted data URL": {"url": "data:image/svg+xml;charset=utf-8," + quote(WORDS)},
+    "a text": {"svg": WORDS},
+    "output of another name": {"output": {"vector": WORDS}},
+    "a text in a list": {"images": [WORDS]},
+    "Markdown": {"choices": [{"message": {"content": f"Done!\n```svg\n{WORDS}```"}}]},
+    "Markdown alone": f"```xml\n{WORDS}```\n".encode(),
+    "JSON in a text": {"body": msgspec.json.encode({"svg": WORDS}).decode()},
+}
+
+
+@pytest.mark.parametrize("value", SVG_FORMS.values(), ids=SVG_FORMS.keys())
+def test_a_document_of_svg_is_found(value):
+    (image,) = found(value)
+    assert isinstance(image, bytes)
+    assert cut_out_image(image).strip() in (SVG.strip(), SVG[SVG.find(b"<svg") :].strip())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"<!DOCTYPE html><html><body><svg><path/></svg>502 Bad Gateway</body></html>",
+        {"error": {"message": WORDS}},
+        {"prompt": WORDS, "icon_of_status": WORDS},
+        {"data": [{"thumbnail": WORDS}]},
+        {"image": base64.b64encode(b'<?xml version="1.0"?><Error><Code>Gone</Code>').decode()},
+    ],
+    ids=str,
+)
+def test_markup_that_is_no_result_is_left_alone(value):
+    assert found(value) == []
 
 
 LINKS = {

@@ -43,6 +43,14 @@ def test_an_object_is_put_read_and_taken_away(store, server):
     assert store.get(KEY) is None
 
 
+def test_an_svg_is_a_download_so_that_no_script_runs_in_the_origin_of_the_store(store, server):
+    for media_type, disposition in (("image/svg+xml", "attachment"), ("image/png", "")):
+        store.put(KEY, b"<svg/>", media_type)
+        kept = server.objects("bucket")[f"art/{KEY}"]
+        assert (kept["content_type"], kept["disposition"]) == (media_type, disposition)
+    store.delete(KEY)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [

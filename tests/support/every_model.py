@@ -37,6 +37,7 @@ NEEDS: dict[str, dict[str, object]] = {
     "stability/outpaint": {"options": {"left": 64}},
     "flux-pro-1.0-expand": {"options": {"left": 64}},
     "bfl/outpainting": {"size": "640x640"},
+    "recraft/outpaint": {"size": "1536x1024"},
     "ideogram/reframe": {"aspect_ratio": "16:9"},
     "ideogram/reframe-nano-banana-2": {"aspect_ratio": "16:9"},
 }

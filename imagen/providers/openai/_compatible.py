@@ -37,6 +37,7 @@ from .._steps import (
 )
 from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
+from .._wire.wire_table import read_wire
 from ._dialects import (
     BYTEPLUS,
     LOCALAI,
@@ -88,6 +89,8 @@ def _generate(dialect: Dialect, call: Call) -> Exchange:
 
 def _edit(dialect: Dialect, call: Call) -> Exchange:
     """One or more images to a new one: a form, or JSON that holds the images."""
+    if (tool := _tool_of(dialect, call.model)) is not None:
+        return (yield from _use_tool(dialect, call, tool))
     if call.mask is not None and dialect.inpaint_path is not None:
         return (yield from _inpaint(dialect, call, dialect.inpaint_path))
     if dialect.edits == "json":
@@ -150,6 +153,8 @@ def _change(
 
 def _enhance(dialect: Dialect, call: Call) -> Exchange:
     """Enlarge the image."""
+    if (tool := _tool_of(dialect, call.model)) is not None:
+        return (yield from _use_tool(dialect, call, tool))
     assert dialect.upscale_path is not None
     assert isinstance(call.request, Enhance)
     body: dict[str, JsonValue] = {**_model_field(call), "scale": int(call.request.scale or 2)}
@@ -160,6 +165,44 @@ def _enhance(dialect: Dialect, call: Call) -> Exchange:
     return (
         yield from _order(dialect, call, dialect.upscale_path, body, files, adjustments=adjustments)
     )
+
+
+class _Tool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table `wire` of a model with a path of its own, the fields that it takes,
+    and those of which it needs one. Without a prompt the path is the model.
+    """
+
+    path: str
+    fields: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+
+
+def _tool_of(dialect: Dialect, model: Model) -> _Tool | None:
+    return read_wire(model, _Tool) if dialect.tools and model.wire else None
+
+
+def _use_tool(dialect: Dialect, call: Call, tool: _Tool) -> Exchange:
+    """Change an image at a path of its own."""
+    if "prompt" in tool.fields and not call.request.prompt.strip():
+        raise InvalidRequestError(
+            f"The prompt is empty: say what {call.model.id} should draw.", code="INVALID_PROMPT"
+        )
+    others = (field for field in ("prompt", *_FIELDS) if field not in tool.fields)
+    call, adjustments = leave_out(call, *others, reason=f"{dialect.name} does this without it")
+    body = _body(dialect, call)
+    if "prompt" not in tool.fields:
+        body = {name: value for name, value in body.items() if name not in ("model", "prompt")}
+    if tool.one_of and not any(
+        body.get(one) or call.request.options.get(one) for one in tool.one_of
+    ):
+        raise InvalidRequestError(
+            f"{call.model.id} needs a size, or one of {', '.join(tool.one_of[1:])} in options: say"
+            " how far it shall go."
+        )
+    files = [FormFile.of("image", call.images[0])]
+    if call.mask is not None:
+        files.append((yield from _mask_file(call)))
+    return (yield from _order(dialect, call, tool.path, body, files, adjustments=adjustments))
 
 
 def _list_models(dialect: Dialect, path: str) -> ModelListing:
@@ -206,6 +249,14 @@ def _keep_free(operation: Callable[[Call], Exchange], call: Call) -> Exchange:
         if error.details.get("status") == "500":
             error.retryable = False
         raise
+
+
+def _imply(format: str, operation: Callable[[Call], Exchange], call: Call) -> Exchange:
+    """Run an operation without a format that no parameter has."""
+    if call.request.output_format == format:
+        request = msgspec.structs.replace(call.request, output_format=None)
+        call = msgspec.structs.replace(call, request=request)
+    return (yield from operation(call))
 
 
 # --- requests -----------------------------------------------------------------
@@ -313,10 +364,15 @@ def _provider(
         "generate": partial(_generate, dialect),
         "edit": partial(_edit, dialect),
     }
-    if dialect.upscale_path is not None:
+    if dialect.upscale_path is not None or dialect.tools:
         operations["enhance"] = partial(_enhance, dialect)
     if dialect.vary_path is not None:
         operations["vary"] = partial(_vary, dialect)
+    if (format := dialect.implied_format) is not None:
+        operations = {
+            operation: partial(_imply, format, exchange)
+            for operation, exchange in operations.items()
+        }
     if dialect.free:
         operations = {
             operation: partial(_keep_free, exchange) for operation, exchange in operations.items()

@@ -43,6 +43,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     `change` puts the images of an edit into a JSON body, and `refer` the
     references; if `edits` is "form", an edit is multipart/form-data instead.
+    With `tools` a model may have a path of its own, in its table `wire`, and an
+    `implied_format`, if it is a model's only one, is not sent.
     `inpaint_path` takes edits with a mask, if it is another path, and
     `vary_path` variations, by default of this `strength`; both take
     `inpaint_fields`, if these are not the few of LocalAI. `phrase`
@@ -69,6 +71,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     vary_path: str | None = None
     strength: float = 0.5
     upscale_path: str | None = None
+    tools: bool = False
+    implied_format: str | None = None
     change: Callable[[tuple[EncodedImage, ...]], dict[str, JsonValue]] = _take_none
     refer: Callable[[tuple[EncodedImage, ...]], dict[str, JsonValue]] = _take_none
     phrase: Callable[[Request], str] = _say_prompt
@@ -180,6 +184,8 @@ RECRAFT = Dialect(
     inpaint_path="images/inpaint",
     inpaint_fields=frozenset({"style", "seed", "negative_prompt", "output_format"}),
     vary_path="images/imageToImage",
+    tools=True,
+    implied_format="svg",
     names={"seed": "random_seed", "output_format": "image_format"},
     cost_field="credits",
     cost_at_root=True,

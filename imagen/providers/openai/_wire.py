@@ -56,6 +56,8 @@ class ImageItem(msgspec.Struct):
 
 class ImagesReply(msgspec.Struct):
     data: list[ImageItem] | None = None
+    # Some operations answer with one image outside of a list.
+    image: msgspec.Raw = msgspec.Raw(b"null")
     usage: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -76,6 +78,7 @@ class _ModelList(msgspec.Struct):
 _EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\r?\n|\r\r")
 _MARK = b"\xef\xbb\xbf"
 _decode_reply = msgspec.json.Decoder(ImagesReply).decode
+_decode_item = msgspec.json.Decoder(ImageItem).decode
 _IMAGE_OPENS = re.compile(rb'"b64_json"\s*:\s*"')
 _LARGE_BODY = 64 << 10
 _decode_list = msgspec.json.Decoder(_ModelList | list[_ListEntry]).decode
@@ -98,10 +101,19 @@ def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
             details=trace(response),
         ) from error
     if not reply.data:
+        reply.data = _read_single(reply.image)
+    if not reply.data:
         raise refusal_in_success(response, provider) or ProviderError(
             f"{provider} answered with no image in it; it may have been billed.", billed="unknown"
         )
     return reply
+
+
+def _read_single(image: msgspec.Raw) -> list[ImageItem]:
+    try:
+        return [] if is_null(image) else [_decode_item(image)]
+    except MALFORMED:
+        return []
 
 
 def _decode_images(body: bytes) -> ImagesReply:

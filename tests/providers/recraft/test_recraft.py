@@ -14,6 +14,7 @@ from imagen import (
     AuthenticationError,
     Edit,
     InvalidRequestError,
+    ProviderError,
     RateLimitError,
     Vary,
 )
@@ -77,10 +78,161 @@ def test_errors_are_a_code_and_a_message(status, code, kind):
     assert "Not so" in error.message
 
 
-def test_no_model_that_answers_with_svg_is_offered():
-    wire_names = [model.wire_name for model in CATALOG if model.provider == "recraft"]
-    assert wire_names
-    assert not [name for name in wire_names if name.endswith("_vector")]
+def test_models_of_vectors_offer_svg_and_nothing_else():
+    models = [model for model in CATALOG if model.provider == "recraft"]
+    vectors = {model.id for model in models if model.wire_name.endswith("_vector")}
+    of_svg = {model.id for model in models if model.capabilities.output_formats == ("svg",)}
+    assert of_svg == vectors | {"recraft/vectorize"}
+    assert len(vectors) == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "adjusted"), [(None, []), ("svg", []), ("png", ["output_format"])]
+)
+async def test_a_vector_model_answers_with_svg_that_is_kept(tmp_path, asked, adjusted):
+    async with opened(tmp_path) as (client, simulator):
+        image = await client.generate(
+            "a fox", model="recraft-v4.1-vector", output_format=asked, size="1280x832"
+        )
+        assert (image.media_type, image.width, image.height) == ("image/svg+xml", 1280, 832)
+        assert image.path.suffix == ".svg"
+        assert image.data.startswith(b"<svg")
+        assert [change.field for change in image.adjustments] == adjusted
+        assert (await client.spending()).settled_usd == simulator.billed_usd == Decimal("0.08")
+
+
+async def test_a_raster_model_has_no_svg(tmp_path):
+    async with opened(tmp_path) as (client, _):
+        image = await client.generate("a fox", model="recraft-v4.1", output_format="svg")
+    assert [change.field for change in image.adjustments] == ["output_format"]
+    assert image.media_type == "image/webp"
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "usd"),
+    [
+        ("recraft/vectorize", "images/vectorize", "0.01"),
+        ("recraft/remove-background", "images/removeBackground", "0.01"),
+    ],
+)
+async def test_an_operation_without_words_answers_with_one_image(tmp_path, model, path, usd):
+    request = Edit(prompt="", images=("x",))
+    asked = call(model, request=request, images=(input_image(300, 300),))
+    walked = Walk(
+        PROVIDERS["recraft"].operations["edit"](asked),
+        reply({"created": 1, "credits": 10, "image": images()["data"][0]}),
+    )
+    result = walked.run()
+    texts, files = form(walked)
+    assert walked.requests[0].url == path
+    assert texts == {"response_format": ["b64_json"]}
+    assert files.keys() == {"image"}
+    assert result.reported_cost_usd == Decimal("0.01")
+    assert len(result.images) == 1
+    async with opened(tmp_path) as (client, simulator):
+        image = await client.edit("", input_image(512, 512).data, model=model)
+        assert (image.media_type == "image/svg+xml") == (model == "recraft/vectorize")
+        assert (await client.spending()).settled_usd == simulator.billed_usd == Decimal(usd)
+
+
+async def test_words_for_an_operation_without_words_are_left_out_and_said(tmp_path):
+    async with opened(tmp_path) as (client, _):
+        image = await client.edit(
+            "a logo", input_image(512, 512).data, model="recraft/vectorize", output_format="svg"
+        )
+    assert [(change.field, change.sent) for change in image.adjustments] == [("prompt", None)]
+
+
+async def test_options_of_vectorizing_are_sent(tmp_path):
+    async with opened(tmp_path) as (client, _):
+        options = {"svg_compression": "on", "max_num_shapes": 100, "limit_num_shapes": "on"}
+        image = await client.edit(
+            "", input_image(512, 512).data, model="recraft/vectorize", options=options
+        )
+    assert image.media_type == "image/svg+xml"
+
+
+async def test_a_region_is_erased_by_its_mask(tmp_path):
+    async with opened(tmp_path) as (client, simulator):
+        before, mask = input_image(512, 512).data, mask_image(512, 512).data
+        with pytest.raises(InvalidRequestError, match="needs a mask"):
+            await client.edit("", before, model="recraft/erase")
+        image = await client.edit("", before, mask=mask, model="recraft/erase")
+        assert (image.width, image.height) == (512, 512)
+        assert simulator.billed_usd == Decimal("0.002")
+
+
+@pytest.mark.parametrize(
+    ("model", "mode", "usd"),
+    [
+        ("recraft/crisp-upscale", "fast", "0.004"),
+        ("recraft/creative-upscale", "creative", "0.25"),
+    ],
+)
+async def test_an_image_is_enlarged(tmp_path, model, mode, usd):
+    async with opened(tmp_path) as (client, simulator):
+        image = await client.enhance(
+            input_image(300, 400).data, model=model, mode=mode, output_format="png"
+        )
+        assert (image.width, image.height, image.media_type) == (600, 800, "image/png")
+        assert not image.adjustments
+        assert (await client.spending()).settled_usd == simulator.billed_usd == Decimal(usd)
+
+
+def test_a_background_is_replaced_by_a_prompt_with_the_fields_of_v3():
+    request = Edit(prompt="a beach", images=("x",), style="realistic_image", seed=4)
+    asked = call("recraft/replace-background", request=request, images=(input_image(300, 300),))
+    walked = Walk(PROVIDERS["recraft"].operations["edit"](asked), reply(images()))
+    assert not walked.run().adjustments
+    texts, _ = form(walked)
+    assert walked.requests[0].url == "images/replaceBackground"
+    assert texts == {
+        "response_format": ["b64_json"],
+        "model": ["recraftv3"],
+        "prompt": ["a beach"],
+        "style": ["realistic_image"],
+        "random_seed": ["4"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [
+        ({"size": "1536x1024"}, (1536, 1024)),
+        ({"options": {"expand_left": 100, "expand_top": 8}}, (612, 520)),
+        ({"options": {"zoom_out_percentage": 50}}, (512, 512)),
+    ],
+)
+async def test_more_is_drawn_around_an_image(tmp_path, asked, size):
+    async with opened(tmp_path) as (client, _):
+        image = await client.edit(
+            "a beach", input_image(512, 512).data, model="recraft/outpaint", **asked
+        )
+    assert (image.width, image.height) == size
+
+
+async def test_what_would_only_be_refused_is_not_sent(tmp_path):
+    before = input_image(512, 512).data
+    async with opened(tmp_path) as (client, simulator):
+        with pytest.raises(InvalidRequestError, match="needs a size, or one of expand_left"):
+            await client.edit("a beach", before, model="recraft/outpaint")
+        for model in ("recraft/outpaint", "recraft/replace-background"):
+            with pytest.raises(InvalidRequestError, match="The prompt is empty"):
+                await client.edit("", before, model=model, size="1536x1024")
+        assert not simulator.bills
+
+
+@pytest.mark.parametrize("image", [None, 7, "x", [], {}, {"url": 5}, {"b64_json": None}])
+def test_a_single_image_of_another_form_is_no_crash(image):
+    asked = call(
+        "recraft/vectorize",
+        request=Edit(prompt="", images=("x",)),
+        images=(input_image(300, 300),),
+    )
+    exchange = PROVIDERS["recraft"].operations["edit"](asked)
+    error = Walk(exchange, reply({"created": 1, "credits": 10, "image": image})).fail()
+    assert type(error) is ProviderError
+    assert error.billed in ("yes", "unknown")
 
 
 def form(walked: Walk) -> tuple[dict[str, list[str]], dict[str, list[FilePart]]]:
@@ -168,6 +320,7 @@ async def test_a_key_is_looked_at_for_nothing(tmp_path):
         assert not simulator.bills
 
 
-@pytest.mark.parametrize("model", models_of("recraft"))
+# An outpainting needs to know how far it goes.
+@pytest.mark.parametrize("model", sorted({*models_of("recraft")} - {"recraft/outpaint"}))
 async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
     await takes_everything_offered(tmp_path, model)

@@ -60,7 +60,8 @@ async def _takes(client: imagen.Client, model: imagen.Model, fields: dict[str, A
     if fields.get("size", "auto") != "auto":
         assert f"{image.width}x{image.height}" == fields["size"]
     if "output_format" in fields:
-        assert image.media_type == f"image/{fields['output_format']}"
+        kind = {"svg": "svg+xml"}.get(fields["output_format"], fields["output_format"])
+        assert image.media_type == f"image/{kind}"
     # To some of them 0 is any seed.
     if fields.get("seed"):
         assert image.seed == fields["seed"]

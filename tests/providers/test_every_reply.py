@@ -22,7 +22,8 @@ from tests.support.lengths import length
 from tests.support.mutations import HARMFUL, HARMLESS
 from tests.support.recorded_exchange import Recording, record
 
-# ComfyUI announces its images on a socket, which a recording has not.
+# ComfyUI announces its images on a socket, which a recording has not: its
+# messages are mutated in `comfyui/test_every_reply.py`.
 NAMES = [name for name in REQUESTS if name != "comfyui"]
 FREE = {"localai", "vllm-omni", "sglang", "sd-server", "automatic1111"}
 TOTAL = 200_000 if os.environ.get("IMAGEN_LONG") else length(2_000, short=400)

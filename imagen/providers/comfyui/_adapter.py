@@ -373,7 +373,9 @@ class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _decode_answered = msgspec.json.Decoder(_Answered).decode
-_decode_history = msgspec.json.Decoder(dict[str, _Past]).decode
+# Other entries of a history are not this job's, whatever they are.
+_decode_history = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_past = msgspec.json.Decoder(_Past).decode
 _decode_queue = msgspec.json.Decoder(dict[str, object]).decode
 
 
@@ -540,7 +542,7 @@ def _look(job: _Job, looks: _Looks) -> Generator[Step, HttpResponse | bytes | No
     looks.number += 1
     response = yield from send(HttpRequest(method="GET", url=job.url, repeatable=True))
     history = _read_history(response)
-    if history is not None and (past := history.get(job.id)) is not None:
+    if history is not None and (past := _read_past(history.get(job.id))) is not None:
         return past
     place = None
     if history is not None:
@@ -570,7 +572,14 @@ def _look(job: _Job, looks: _Looks) -> Generator[Step, HttpResponse | bytes | No
     return None
 
 
-def _read_history(response: HttpResponse) -> Mapping[str, _Past] | None:
+def _read_past(entry: msgspec.Raw | None) -> _Past | None:
+    try:
+        return None if entry is None else decode_json(_decode_past, bytes(entry))
+    except MALFORMED:
+        return None
+
+
+def _read_history(response: HttpResponse) -> Mapping[str, msgspec.Raw] | None:
     if response.status != 200:
         return None
     try:

@@ -14,7 +14,7 @@ check: $(VENV)/.dev  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC109,ASYNC114,ASYNC124,ASYNC9 $$(find imagen imagen_mcp -name '*.py')
-	$(BIN)/mypy && $(BIN)/mypy tests/typing_api.py
+	$(BIN)/mypy && $(BIN)/mypy tests/typing_api.py tests/typing_bridges.py
 
 quick: $(VENV)/.dev  ## within a minute: lint, types, layers, and the tests of the modules changed since main
 	$(BIN)/ruff format --check .
@@ -40,6 +40,7 @@ bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else sho
 	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python -m benchmarks.crash
 	$(BIN)/python -m benchmarks.library
+	$(BIN)/python -m benchmarks.bridges
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.publish
 

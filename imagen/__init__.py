@@ -16,6 +16,9 @@ A folder imports only from those above it in this list:
     sharing      archives, links, publishing to object stores
     _engine      one request: plan, admit, exchange, settle, keep
     _client      client, batches, sessions
+    _bridges     calls into a Trio run from elsewhere
+    aio          the client for asyncio
+    blocking     the client without an event loop
     testing      scripted transport, provider simulator
     cli          the command `imagen`, on public names only
 

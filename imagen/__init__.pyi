@@ -2,7 +2,7 @@
 first used.
 """
 
-from . import library, metadata, prompts, providers, sharing
+from . import aio, blocking, library, metadata, prompts, providers, sharing
 from ._client.assembly import open_client
 from ._client.batch import Batch, BatchStatus
 from ._client.callback_app import callback_app
@@ -79,6 +79,7 @@ from ._transport.catalog_overlay import (
 )
 from ._transport.discovery import DiscoveredModel, Discovery
 from ._transport.probe import ProviderStatus
+from .blocking import edit, enhance, generate, restyle, vary
 from .metadata import describe_file
 
 __all__ = [
@@ -163,10 +164,15 @@ __all__ = [
     "Webhook",
     "Webhooks",
     "Workers",
+    "aio",
+    "blocking",
     "callback_app",
     "catalog_age_note",
     "describe_file",
+    "edit",
+    "enhance",
     "fail_after_spending",
+    "generate",
     "library",
     "load_settings",
     "metadata",
@@ -175,7 +181,9 @@ __all__ = [
     "prompts",
     "providers",
     "requests_from",
+    "restyle",
     "sharing",
+    "vary",
     "verify_webhook",
     "version",
 ]

@@ -31,6 +31,9 @@ LAYERS = (
     "sharing",
     "_engine",
     "_client",
+    "_bridges",
+    "aio",
+    "blocking",
     "__init__",
     "testing",
     "cli",
@@ -109,7 +112,7 @@ def test_nurseries_are_opened_where_tasks_are_owned():
     openers = {
         room(path) for path in modules("imagen") if "open_nursery(" in path.read_text("utf-8")
     }
-    assert openers <= {"_system", "_client", "cli", "testing"}
+    assert openers <= {"_system", "_bridges", "_client", "cli", "testing"}
 
 
 @pytest.mark.parametrize("path", modules("imagen_mcp"), ids=lambda path: path.name)

@@ -30,6 +30,7 @@ from ..providers._steps import Transport
 from .client import Client
 from .event_relay import EventRelay
 from .services import RENDITIONS_FOLDER, Services
+from .trio_only import under_trio
 
 if TYPE_CHECKING:
     import httpx2
@@ -39,6 +40,7 @@ __all__ = ["open_client"]
 _CLOSE_SECONDS = 5.0
 
 
+@under_trio
 @asynccontextmanager
 async def open_client(
     settings: Settings | None = None,
@@ -71,6 +73,7 @@ async def open_client(
             one.
 
     Raises:
+        RuntimeError: it is called outside a Trio run.
         ConfigurationError: a setting is wrong.
         StorageError: the home folder cannot be used.
 

@@ -27,7 +27,7 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from decimal import Decimal
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import trio
@@ -148,7 +148,7 @@ class Batch:
     """
 
     def __init__(self, parts: BatchSetup) -> None:
-        self.id = parts.batch_id or new_id()
+        self.id: Final[str] = parts.batch_id or new_id()
         self._parts = parts
         self._budget_stack = parts.context.budget_stack
         self._slots = trio.Semaphore(parts.max_at_once)

@@ -23,8 +23,8 @@ from .._errors import (
     StorageError,
 )
 from .._policy.budget import Budget, BudgetStack, current_scopes, read_usd
-from .._policy.settings import ProviderAccess
-from .._requests.catalog import Model
+from .._policy.settings import ProviderAccess, Settings
+from .._requests.catalog import Catalog, Model
 from .._requests.options import (
     GenerateFields,
     GenerateParameters,
@@ -59,8 +59,10 @@ from .._transport.catalog_overlay import (
 from .._transport.discovery import Discovery, discover_models
 from .._transport.driver import ExchangeObserver
 from .._transport.probe import ProviderStatus, probe_provider
+from ..library._imaging.renditions import Renditions
 from ..library._imaging.similar import Similar
 from ..library._library import Library
+from ..prompts._prompt_library import PromptLibrary
 from ..prompts._style_files import load_styles
 from ..prompts._styles import SharedStyle, Style, choose_styles
 from ..providers._provider import Callback
@@ -79,7 +81,7 @@ from .batch import (
 )
 from .library_services import LibraryServices
 from .services import Services
-from .sessions import Session
+from .sessions import Session, Sessions
 
 __all__ = ["Client"]
 
@@ -93,11 +95,11 @@ class Client:
     """Client of one Trio run, usable from all of its tasks."""
 
     def __init__(self, services: Services) -> None:
-        self.settings: Final = services.runtime.settings
-        self.catalog: Final = services.runtime.catalog
-        self.sessions: Final = services.sessions
-        self.prompts: Final = services.prompts
-        self.renditions: Final = services.renditions
+        self.settings: Final[Settings] = services.runtime.settings
+        self.catalog: Final[Catalog] = services.runtime.catalog
+        self.sessions: Final[Sessions] = services.sessions
+        self.prompts: Final[PromptLibrary] = services.prompts
+        self.renditions: Final[Renditions] = services.renditions
         self._services = services
 
     @property

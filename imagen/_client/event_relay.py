@@ -21,7 +21,7 @@ class EventRelay:
         self._failed: list[EventHandler] = []
 
     def __call__(self, event: Event) -> None:
-        self._tell(self._handler, event)
+        self.tell(self._handler, event)
 
     def also_to(self, handler: EventHandler | None) -> Callable[[Event], None]:
         """Return a callable that notifies one more handler, e.g. of a single
@@ -32,11 +32,12 @@ class EventRelay:
 
         def tell_both(event: Event) -> None:
             self(event)
-            self._tell(handler, event)
+            self.tell(handler, event)
 
         return tell_both
 
-    def _tell(self, handler: EventHandler | None, event: Event) -> None:
+    def tell(self, handler: EventHandler | None, event: Event) -> None:
+        """Notify one handler, and keep its exception."""
         if handler is None or handler in self._failed:
             return
         try:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
+from typing import Final
 
 import msgspec
 import trio
@@ -67,7 +68,7 @@ class Session:
         makes_missing: bool = True,
         is_followed: bool = False,
     ) -> None:
-        self.id = session_id or new_id()
+        self.id: Final[str] = session_id or new_id()
         self._request = request
         self._makes_missing = makes_missing
         self._is_followed = is_followed

@@ -11,6 +11,7 @@ consumer asks for more.
 from __future__ import annotations
 
 import contextvars
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
@@ -29,6 +30,7 @@ __all__ = [
     "Reservation",
     "current_scopes",
     "fail_after_spending",
+    "inside_scope",
     "move_on_after_spending",
     "read_usd",
 ]
@@ -100,20 +102,19 @@ class Budget:
         )
 
 
-class BudgetScope(Budget):
+class BudgetScope(Budget, ABC):
     """Budget of a block: the value of `move_on_after_spending` and
     `fail_after_spending`.
     """
 
     def __init__(self, usd: Decimal | str | int) -> None:
         super().__init__(usd)
-        self._cancel_scope = trio.CancelScope()
         self._exhausted_by: BudgetExceededError | None = None
 
     @property
+    @abstractmethod
     def cancelled_caught(self) -> bool:
         """True if the block was left because the money ran out."""
-        return self._cancel_scope.cancelled_caught
 
     @property
     def exhausted_by(self) -> BudgetExceededError | None:
@@ -131,11 +132,26 @@ class BudgetScope(Budget):
         while self.reserved_usd:
             await self._changed.wait()
 
+    @abstractmethod
     async def leave(self) -> None:
-        """Cancels the block; called by the code that asked for money it cannot
+        """Cancel the block; called by the code that asked for money it cannot
         have.
         """
-        self._cancel_scope.cancel("the budget is spent")
+
+
+class _TrioScope(BudgetScope):
+    """Budget scope around code in a Trio run."""
+
+    def __init__(self, usd: Decimal | str | int) -> None:
+        super().__init__(usd)
+        self.cancel_scope = trio.CancelScope()
+
+    @property
+    def cancelled_caught(self) -> bool:
+        return self.cancel_scope.cancelled_caught
+
+    async def leave(self) -> None:
+        self.cancel_scope.cancel("the budget is spent")
         await trio.lowlevel.checkpoint()
 
 
@@ -150,6 +166,16 @@ def current_scopes() -> tuple[BudgetScope, ...]:
 
 
 @contextmanager
+def inside_scope(scope: BudgetScope) -> Iterator[None]:
+    """Put a budget scope around the code of the block."""
+    token = _scopes.set((*_scopes.get(), scope))
+    try:
+        yield
+    finally:
+        _scopes.reset(token)
+
+
+@contextmanager
 def move_on_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
     """Leaves the block once it asks for money beyond `usd` US dollars, as
     `trio.move_on_after` does for time.
@@ -158,13 +184,9 @@ def move_on_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
     delivered first; the caller's own work is never interrupted.
     `.cancelled_caught` and `.spent_usd` tell the result.
     """
-    scope = BudgetScope(usd)
-    token = _scopes.set((*_scopes.get(), scope))
-    try:
-        with scope._cancel_scope:
-            yield scope
-    finally:
-        _scopes.reset(token)
+    scope = _TrioScope(usd)
+    with inside_scope(scope), scope.cancel_scope:
+        yield scope
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -50,11 +51,33 @@ class ThreadWorkers:
         self._devices: dict[str, trio.CapacityLimiter] = {}
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        return await trio.to_thread.run_sync(call, limiter=self._images)
+        return await _run_in_thread(call, self._images)
 
     async def run_serially(self, call: Callable[[], Result]) -> Result:
-        return await trio.to_thread.run_sync(call, limiter=self._database)
+        return await _run_in_thread(call, self._database)
 
     async def run_on(self, device: str, call: Callable[[], Result]) -> Result:
         limiter = self._devices.setdefault(device, trio.CapacityLimiter(1))
-        return await trio.to_thread.run_sync(call, limiter=limiter)
+        return await _run_in_thread(call, limiter)
+
+
+async def _run_in_thread(call: Callable[[], Result], limiter: trio.CapacityLimiter) -> Result:
+    """Run a call in a thread, or here if Python starts no thread any more.
+
+    From version 3.12 on, it refuses them while the interpreter ends; what is
+    paid is still to be settled and kept then.
+    """
+    started = False
+
+    def run() -> Result:
+        nonlocal started
+        started = True
+        return call()
+
+    try:
+        return await trio.to_thread.run_sync(run, limiter=limiter)
+    except RuntimeError:
+        if started or threading.main_thread().is_alive():
+            raise
+    async with limiter:
+        return call()

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Final, Literal, Unpack, overload
 
 import msgspec
 
@@ -78,7 +78,7 @@ class Library:
         on_removed: Callable[[str], object] = lambda sha256: None,
     ) -> None:
         self.files = ImageFiles(folder, workers)
-        self.collections = Collections(database, self.files.path, now)
+        self.collections: Final[Collections] = Collections(database, self.files.path, now)
         self._database = database
         self._workers = workers
         self._now = now

@@ -65,6 +65,7 @@ ErrorCode = Literal[
     "QUOTA",
     "TIMEOUT",
     "OUTCOME_UNKNOWN",
+    "DROPPED",
     "BUDGET",
     "CONFIGURATION",
     "MODEL_NOT_FOUND",

@@ -448,6 +448,18 @@ class Batch:
     def status(self) -> BatchStatus:
         """Return the counts and cost so far."""
 
+    def drop(self, index: int) -> bool:
+        """Drop one request, counted from 0. Its outcome is a failure of code
+        "DROPPED"; the others go on.
+
+        What has not been sent costs nothing. What has been sent is salvaged in
+        the background, as when the batch is left.
+
+        Return False if it has its outcome already, or cannot be dropped alone:
+        it shares a provider request with others, or is in a batch at the
+        provider.
+        """
+
     def __aiter__(self) -> Batch: ...
     async def __anext__(self) -> Outcome: ...
 

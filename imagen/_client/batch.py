@@ -26,6 +26,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -45,6 +46,7 @@ from .._results.prices import Quote
 from .._storage.webhooks import MOST_IMAGE_IDS, BatchCompleted
 from .._system.ids import new_id
 from .._system.nursery import open_bare_nursery
+from .drops import Drops
 
 __all__ = [
     "Batch",
@@ -128,6 +130,7 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
     confirmation: Confirmation | None = None
     max_at_once: int = 4
     batch_id: str | None = None
+    is_sent: Callable[[str, int], bool] = lambda batch_id, index: False
 
 
 def repeat_request(request: Request, n: int, *, together: bool = False) -> RepeatedRequest:
@@ -160,6 +163,7 @@ class Batch:
         self._cost_usd = Decimal(0)
         self._image_ids: list[str] = []
         self._handed: set[str] = set()
+        self._drops = Drops(partial(parts.is_sent, self.id))
         self._tag: str | None = None
 
     def completed(self) -> BatchCompleted | None:
@@ -182,6 +186,23 @@ class Batch:
             cost_usd=self._cost_usd,
             unknown_costs=self._unknown_costs,
         )
+
+    def drop(self, index: int) -> bool:
+        """Drop one request, counted from 0. Its outcome is a failure of code
+        "DROPPED"; the others go on.
+
+        What has not been sent costs nothing. What has been sent is salvaged in
+        the background, as when the batch is left.
+
+        Return False if it has its outcome already, or cannot be dropped alone:
+        it shares a provider request with others, or is in a batch at the
+        provider.
+        """
+        if self._parts.batch_jobs is not None or index < 0:
+            return False
+        if self._requested is not None and index >= self._requested:
+            return False
+        return self._drops.drop(index)
 
     def __aiter__(self) -> Batch:
         return self
@@ -382,12 +403,19 @@ class Batch:
     async def _run_request(
         self, request: Request, indexes: tuple[int, ...], siblings: Siblings
     ) -> None:
+        droppable = self._drops.begin(indexes)
         try:
             self._in_flight += len(indexes)
             try:
-                outcomes = await self._outcomes(request, indexes, siblings)
+                outcomes: tuple[Outcome, ...] = ()
+                with droppable.scope:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    outcomes = await self._outcomes(request, indexes, siblings)
+                if droppable.scope.cancelled_caught:
+                    outcomes = (droppable.failure(request),)
             finally:
                 self._in_flight -= len(indexes)
+                self._drops.end(indexes)
             for outcome in outcomes:
                 await self._hand_over(outcome)
         finally:

@@ -375,6 +375,14 @@ class Client:
             confirmation=self._services.confirmation,
             max_at_once=max_at_once,
             batch_id=batch_id,
+            is_sent=self._is_sent,
+        )
+
+    def _is_sent(self, batch_id: str, index: int) -> bool:
+        return any(
+            attempt.sent and index in attempt.planned.indexes
+            for attempt in self._services.engine.attempts
+            if attempt.planned.batch_id == batch_id
         )
 
     def open_batch(

@@ -17,12 +17,15 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Literal, Unpack, overload
 
 import httpx2
+import pandas
+import polars
 
 from imagen._client.batch import BatchStatus, Requests
 from imagen._client.session_state import SessionState
+from imagen._client.session_store import SessionSummary
 from imagen._errors import ImagenError
 from imagen._policy.budget import Budget, BudgetScope
 from imagen._policy.cleanup import CleanupRules
@@ -516,6 +519,30 @@ class Session:
         """
 
 class Sessions:
+    async def list(self, *, limit: int = 20) -> Sequence[SessionSummary]:
+        """Return the sessions of all processes that share this home, the latest
+        first: those that run, and those that can still be read.
+        """
+
+    async def follow(self, session_id: str) -> Session:
+        """The session of that id like `get`, also while it runs in another
+        process: what that process makes can be pulled here too.
+
+        Raises:
+            SessionNotFoundError: there never was one.
+            SessionExpiredError: the session was not used for too long.
+        """
+
+    async def stop(self, session_id: str) -> Session:
+        """Cancel a session, and return it. One of another process ends when
+        that process heeds it: see `heed_stops`.
+        """
+
+    async def heed_stops(self) -> None:
+        """Cancel the sessions of this client that other processes want
+        cancelled, until cancelled itself.
+        """
+
     async def get(self, session_id: str) -> Session:
         """The session of that id; asking keeps it alive for another time to
         live.
@@ -542,6 +569,11 @@ class Library:
 
         Raises:
             InvalidRequestError: several ids have this prefix.
+        """
+
+    async def of_file(self, path: Path | str) -> Image | None:
+        """Return the newest image whose file has this path; trashed images too.
+        The file itself is not opened.
         """
 
     async def list(
@@ -585,6 +617,33 @@ class Library:
     ) -> AsyncIterator[Image]:
         """Yield all images that `search` or `list` would return, page by page."""
 
+    @overload
+    async def to_frame(
+        self,
+        library: Literal["pandas"],
+        query: str | None = None,
+        *,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
+    ) -> pandas.DataFrame: ...
+    @overload
+    async def to_frame(
+        self,
+        library: Literal["polars"],
+        query: str | None = None,
+        *,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
+    ) -> polars.DataFrame: ...
+    @overload
+    async def to_frame(
+        self,
+        library: None = None,
+        query: str | None = None,
+        *,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
+    ) -> pandas.DataFrame | polars.DataFrame: ...
     async def of_batch(self, batch_id: str) -> Sequence[Image]:
         """Return the images of a batch, oldest first."""
 
@@ -1078,7 +1137,7 @@ class Similar:
 class Renditions:
     async def get(self, image: Image, transform: Transform) -> Path:
         """Return the file of a rendition, created if missing. Concurrent calls
-        create it once.
+        create it once. An SVG that cannot be drawn has a grey one with its name.
 
         A cancellation waits until the file is written, and leaves a complete
         file or none.

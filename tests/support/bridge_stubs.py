@@ -122,15 +122,20 @@ def _stub_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
     doc = ast.get_docstring(function, clean=False)
     function.body = [ast.Expr(ast.Constant(doc if doc else ...))]
     function.decorator_list = [
-        one for one in function.decorator_list if ast.unparse(one) == "property"
+        one for one in function.decorator_list if ast.unparse(one) in ("property", "overload")
     ]
 
 
 def _members(node: ast.ClassDef, original: type, dunders: tuple[str, ...]) -> list[ast.stmt]:
     left_out = LEFT_OUT.get(original, frozenset())
     members: list[ast.stmt] = []
+    overloaded: set[str] = set()
     for member in node.body:
         if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if any(ast.unparse(one) == "overload" for one in member.decorator_list):
+            overloaded.add(member.name)
+        elif member.name in overloaded:
             continue
         if member.name == "__init__":
             members += _attributes(member)

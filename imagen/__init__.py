@@ -17,6 +17,7 @@ A folder imports only from those above it in this list:
     _engine      one request: plan, admit, exchange, settle, keep
     _client      client, batches, sessions
     _bridges     calls into a Trio run from elsewhere
+    notebook     live sheet of a batch
     aio          the client for asyncio
     blocking     the client without an event loop
     testing      scripted transport, provider simulator

@@ -2,7 +2,7 @@
 first used.
 """
 
-from . import aio, blocking, library, metadata, prompts, providers, sharing
+from . import aio, blocking, library, metadata, notebook, prompts, providers, sharing
 from ._client.assembly import open_client
 from ._client.batch import Batch, BatchStatus
 from ._client.callback_app import callback_app
@@ -177,6 +177,7 @@ __all__ = [
     "load_settings",
     "metadata",
     "move_on_after_spending",
+    "notebook",
     "open_client",
     "prompts",
     "providers",

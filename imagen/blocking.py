@@ -26,7 +26,7 @@ from typing import Any, Self
 
 import trio
 
-from ._bridges.blocking_bridge import BlockingBridge, Callbacks
+from ._bridges.blocking_bridge import BlockingBridge, Callbacks, Listeners
 from ._bridges.budget_scopes import BridgeScope, ScopeLeft
 from ._bridges.held import Held, abandon_held
 from ._bridges.mirror import Mirrored, bound, define_mirrors, returned
@@ -35,11 +35,12 @@ from ._client.assembly import open_client as open_trio_client
 from ._client.batch import Batch as TrioBatch
 from ._client.client import Client as TrioClient
 from ._client.event_relay import EventRelay
-from ._policy.budget import BudgetScope, inside_scope
+from ._policy.budget import Budget, BudgetScope, inside_scope
 from ._policy.settings import Settings
 from ._results.events import EventHandler
 from ._results.images import Image, Outcome
 from ._results.prices import Quote
+from .notebook import sheet
 
 __all__ = [
     "edit",
@@ -84,9 +85,15 @@ class _Opened(Mirrored):
 class _Batch(_Opened):
     _target: TrioBatch
 
-    def __init__(self, bridge: BlockingBridge, held: Held[TrioBatch]) -> None:
+    def __init__(
+        self, client: _Client, held: Held[TrioBatch], listeners: Listeners, budget: Budget | None
+    ) -> None:
+        bridge = client._bridge
         super().__init__(bridge, held.value)
         self._held = held
+        self._client = client
+        self._listeners = listeners
+        self._budget = budget
         self._kept: list[Outcome] = []
         self._abandon = weakref.finalize(self, abandon_held, bridge.thread, held)
         self._abandon.atexit = False
@@ -103,6 +110,26 @@ class _Batch(_Opened):
         except StopAsyncIteration:
             raise StopIteration from None
         return outcome
+
+    @property
+    def client(self) -> Any:
+        """The client that opened the batch."""
+        return self._client
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget that the batch was opened with."""
+        return self._budget
+
+    def listen(self, handler: EventHandler) -> None:
+        """Notify one more handler of the events of this batch, in the thread of
+        `on_event`.
+        """
+        self._listeners.add(self._client._lend_handler(handler))
+
+    def _ipython_display_(self) -> None:
+        # A batch that is the last line of a cell becomes a live sheet.
+        sheet(self)
 
     def close(self) -> None:
         """Leave the batch: drop what has not been sent, and salvage the rest in
@@ -134,28 +161,35 @@ class _Client(_Opened):
     def open_batch(
         self, requests: Any, *, on_event: EventHandler | None = None, **parameters: Any
     ) -> Any:
-        handler = None
+        listeners = Listeners()
         if on_event is not None:
-            handler = self._callbacks.lend(partial(self._events.tell, on_event))
-        return self._open(
-            partial(
-                self._target.open_batch,
-                self._bridge.lend_source(requests),
-                on_event=handler,
-                **{name: self._bridge.lend(value) for name, value in parameters.items()},
-            )
+            listeners.add(self._lend_handler(on_event))
+        open_batch = partial(
+            self._target.open_batch,
+            self._bridge.lend_source(requests),
+            on_event=listeners,
+            **{name: self._bridge.lend(value) for name, value in parameters.items()},
         )
+        return self._open(open_batch, listeners, parameters.get("budget"))
 
     def reopen_batch(self, batch_id: str) -> Any:
-        return self._open(partial(self._target.reopen_batch, batch_id))
+        return self._open(partial(self._target.reopen_batch, batch_id), Listeners(), None)
 
-    def _open(self, open_batch: Callable[[], AbstractAsyncContextManager[TrioBatch]]) -> Any:
+    def _lend_handler(self, handler: EventHandler) -> EventHandler:
+        return self._callbacks.lend(partial(self._events.tell, handler))
+
+    def _open(
+        self,
+        open_batch: Callable[[], AbstractAsyncContextManager[TrioBatch]],
+        listeners: Listeners,
+        budget: Budget | None,
+    ) -> Any:
         bridge = self._bridge
         held = Held(bridge.call_sync(open_batch))
         bridge.call(
             partial(held.enter, bridge.nursery), keep=lambda _: bridge.thread.soon(held.let_go)
         )
-        return bridge.mirrors[TrioBatch](bridge, held)
+        return bridge.mirrors[TrioBatch](self, held, listeners, budget)
 
     def __exit__(
         self,

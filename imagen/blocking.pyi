@@ -26,7 +26,7 @@ from imagen._policy.settings import ProviderAccess, Settings
 from imagen._requests.catalog import Catalog, JsonValue, Model
 from imagen._requests.options import GenerateParameters, Parameters
 from imagen._requests.request import ImageSource, Request
-from imagen._results.events import EventHandler
+from imagen._results.events import Event, EventHandler
 from imagen._results.images import Failure, Image, Outcome
 from imagen._results.prices import Quote
 from imagen._results.replay import Replay
@@ -471,6 +471,19 @@ class Batch:
 
     def __iter__(self) -> Batch: ...
     def __next__(self) -> Outcome: ...
+    @property
+    def client(self) -> Client:
+        """The client that opened the batch."""
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget that the batch was opened with."""
+
+    def listen(self, handler: Callable[[Event], object]) -> None:
+        """Notify one more handler of the events of this batch, in the thread of
+        `on_event`.
+        """
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

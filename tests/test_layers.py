@@ -32,6 +32,7 @@ LAYERS = (
     "_engine",
     "_client",
     "_bridges",
+    "notebook",
     "aio",
     "blocking",
     "__init__",

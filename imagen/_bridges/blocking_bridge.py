@@ -14,10 +14,11 @@ import outcome
 import trio
 
 from .._requests.request import Request
+from .._results.events import Event, EventHandler
 from .mirror import Mirrored
 from .trio_thread import TrioThread
 
-__all__ = ["BlockingBridge", "Callbacks"]
+__all__ = ["BlockingBridge", "Callbacks", "Listeners"]
 
 # On Windows, a thread that waits for a lock does not notice Ctrl-C.
 _LISTEN_SECONDS = 0.1 if sys.platform == "win32" else None
@@ -127,6 +128,21 @@ class Callbacks:
     def _run(self) -> None:
         while (callback := self._queue.get()) is not None:
             callback()
+
+
+class Listeners:
+    """Handlers of the events of one batch, which may come later than the batch."""
+
+    def __init__(self) -> None:
+        self._handlers: tuple[EventHandler, ...] = ()
+
+    def add(self, handler: EventHandler) -> None:
+        """Notify one more handler."""
+        self._handlers = (*self._handlers, handler)
+
+    def __call__(self, event: Event) -> None:
+        for handler in self._handlers:
+            handler(event)
 
 
 def _wait(messages: _Queue) -> outcome.Maybe[Any]:

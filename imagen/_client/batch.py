@@ -41,6 +41,7 @@ from .._engine.router import Router
 from .._errors import BudgetExceededError, ImagenError, InvalidRequestError
 from .._policy.confirmation import Confirmation
 from .._requests.request import Request, as_request
+from .._results.html import table, usd_text
 from .._results.images import Failure, Image, Outcome, failure_of
 from .._results.prices import Quote
 from .._storage.webhooks import MOST_IMAGE_IDS, BatchCompleted
@@ -79,6 +80,11 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     cost_usd: Decimal
     unknown_costs: int
+
+    def _repr_html_(self) -> str:
+        requested = "unknown" if self.requested is None else self.requested
+        row = (requested, self.in_flight, self.succeeded, self.failed, usd_text(self.cost_usd))
+        return table([row], ("requested", "in flight", "succeeded", "failed", "cost"))
 
     def completed(
         self, batch_id: str, image_ids: Iterable[str], tag: str | None = None

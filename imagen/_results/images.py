@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import pybase64
 
 from .._errors import ImagenError, StorageError
 from .._requests.request import Request, operation_of
@@ -22,6 +21,7 @@ from ..metadata._conversion import convert_to, media_type_for
 from ..metadata._embed import embed_record, remove_sidecar, write_sidecar
 from ..metadata._formats.svg import SVG
 from ..metadata._record import Record
+from .html import data_link, escape, figure, preview_link, usd_text
 
 __all__ = ["Cost", "CostSource", "Failure", "Image", "Outcome", "SUFFIXES", "as_hit", "failure_of"]
 
@@ -217,17 +217,16 @@ class Image(_Value, frozen=True, kw_only=True):
             still = f" It is still at {self.path}." if self.path is not None else ""
             raise StorageError(f"The image cannot be saved. {error.message}{still}") from error
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> dict[str, bytes | str]:
-        if self.media_type == SVG:
-            # Notebooks put an SVG into their page, and its scripts would run.
-            link = f"data:{SVG};base64,{pybase64.b64encode_as_string(self.data)}"
-            return {"text/html": f'<img src="{link}">', "text/plain": repr(self)}
-        return {self.media_type: self.data, "text/plain": repr(self)}
-
-    def _repr_png_(self) -> bytes | None:
-        return self.data if self.media_type == "image/png" else None
+    def _repr_html_(self) -> str:
+        try:
+            # Shown as an image, an SVG runs no scripts.
+            vector = self.media_type == SVG
+            link = data_link(SVG, self.data) if vector else preview_link(self.data)
+        except StorageError:
+            link = None
+        cost = "free, from the library" if self.cached else usd_text(self.cost.usd)
+        caption = f"{self.width} x {self.height}, {self.model}, {cost}, {self.id[:8]}"
+        return figure(link, self.prompt, caption)
 
     def __repr__(self) -> str:
         where = f", path={str(self.path)!r}" if self.path else ""
@@ -246,6 +245,12 @@ class Failure(_Value, frozen=True, kw_only=True):
     model: str | None = None
     provider: str | None = None
     cost: Cost = Cost(usd=Decimal(0), source="reported")
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p><strong>{escape(self.error.code)}</strong> {escape(self.error)}<br>"
+            f"<em>{escape(self.request.prompt)}</em></p>"
+        )
 
 
 Outcome = Image | Failure

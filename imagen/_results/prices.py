@@ -20,6 +20,7 @@ from ..providers._steps import (
     Usage,
     WithheldImage,
 )
+from .html import table, usd_text
 from .images import Cost
 
 __all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
@@ -59,6 +60,10 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     low_usd: Decimal | None
     expected_usd: Decimal | None
     high_usd: Decimal | None
+
+    def _repr_html_(self) -> str:
+        figures = (self.low_usd, self.expected_usd, self.high_usd)
+        return table([[usd_text(usd) for usd in figures]], ("at least", "expected", "at most"))
 
     def __add__(self, other: Quote) -> Quote:
         return Quote(

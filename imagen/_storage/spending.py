@@ -9,6 +9,7 @@ from typing import Literal, cast, get_args
 
 import msgspec
 
+from .._results.html import table, usd_text
 from .._results.images import CostSource
 from .._results.prices import tidy_usd
 from .database import Database, Row, from_nanousd
@@ -45,6 +46,15 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     images: int = 0
     unpriced: int = 0
     by_source: Mapping[CostSource, Decimal] = {}
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, object]] = [
+            ("settled", usd_text(self.settled_usd)),
+            ("reserved", usd_text(self.reserved_usd)),
+            ("unknown outcome", usd_text(self.unknown_usd)),
+            ("images", self.images),
+        ]
+        return table(rows)
 
 
 class CacheHits(msgspec.Struct, frozen=True, kw_only=True):

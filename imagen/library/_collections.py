@@ -15,6 +15,7 @@ import msgspec
 
 from .._errors import InvalidRequestError
 from .._requests.tags import check_text
+from .._results.html import table
 from .._storage.database import Database, Row, Transaction
 from ._annotations import ImageRef, ids_of, in_groups
 from ._query import Page
@@ -36,6 +37,9 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
     notes: str
     images: int
     created_at: datetime.datetime
+
+    def _repr_html_(self) -> str:
+        return table([(self.name, self.images, self.notes)], ("collection", "images", "notes"))
 
 
 class Collections:

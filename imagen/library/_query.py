@@ -25,6 +25,8 @@ from ._rows import COLUMNS, read_image
 __all__ = ["LibraryQuery", "Lineage", "Page", "read_lineage"]
 
 _LONGEST_PAGE = 1000
+# Images of a page that a notebook shows: each adds some 30 kB to its file.
+_SHOWN = 24
 # Up to this number of distinct values a range becomes a list of terms in the
 # index; beyond it, most adjacent images differ in their values.
 _MOST_VALUES = 100
@@ -54,6 +56,11 @@ class Page(list[Image]):
     """
 
     cursor: str | None = None
+
+    def _repr_html_(self) -> str:
+        shown = "".join(image._repr_html_() for image in self[:_SHOWN])
+        more = len(self) - _SHOWN
+        return f"<div>{shown}</div>" + (f"<p>and {more} more</p>" if more > 0 else "")
 
 
 class _PageStart(msgspec.Struct, frozen=True):

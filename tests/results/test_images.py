@@ -33,9 +33,9 @@ def image(**changes: object) -> imagen.Image:
 def test_an_image_is_what_a_notebook_wants():
     decoded = image()
     assert decoded.prompt == "a cat"
-    assert decoded._repr_png_() == decoded.data
-    assert decoded._repr_mimebundle_()["image/png"] == decoded.data
-    assert image(media_type="image/jpeg")._repr_png_() is None
+    shown = decoded._repr_html_()
+    assert '<img src="data:image/webp;base64,' in shown
+    assert 'alt="a cat"' in shown
     assert "8x8" in repr(decoded)
     assert str(decoded.data) not in repr(decoded)
 

@@ -41,6 +41,16 @@ BLOCKING_NAMES = {
 }
 BLOCKING_EXTRA = {
     "Batch": '''
+@property
+def client(self) -> Client:
+    """The client that opened the batch."""
+@property
+def budget(self) -> Budget | None:
+    """The budget that the batch was opened with."""
+def listen(self, handler: Callable[[Event], object]) -> None:
+    """Notify one more handler of the events of this batch, in the thread of
+    `on_event`.
+    """
 def __enter__(self) -> Self: ...
 def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
              traceback: TracebackType | None) -> None: ...
@@ -87,6 +97,7 @@ from types import TracebackType
 from typing import Self
 import httpx2
 from imagen._policy.budget import BudgetScope
+from imagen._results.events import Event
 from imagen._results.prices import Quote
 from imagen._requests.request import Request
 """

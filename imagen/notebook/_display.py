@@ -1,0 +1,132 @@
+"""Front ends of a sheet: a widget, or plain outputs where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from .._results.html import escape
+from ._cells import Cell
+
+__all__ = ["Front", "ShownSheet", "open_front", "status_line"]
+
+
+class ShownSheet(Protocol):
+    """What a front end needs of a sheet."""
+
+    @property
+    def cells(self) -> Sequence[Cell]: ...
+
+    def status(self) -> dict[str, object]: ...
+
+    def html(self) -> str: ...
+
+    def figure(self, cell: Cell) -> str: ...
+
+    def press(self, button: str, index: int, value: int = 0) -> None: ...
+
+
+class Front(Protocol):
+    """Front end of a sheet; its methods may be called from any thread."""
+
+    def update(self, cell: Cell | None) -> None:
+        """Show a cell that has changed, and the counts."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence about the whole sheet."""
+        ...
+
+
+def open_front(sheet: ShownSheet) -> Front:
+    """Display a sheet by the best means there is."""
+    if importlib.util.find_spec("anywidget") is not None and _has_widgets():
+        from ._widget import open_widget
+
+        return open_widget(sheet)
+    return PlainFront(sheet)
+
+
+def _has_widgets() -> bool:
+    """Return True if the code runs in a kernel, whose front end shows widgets."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return hasattr(shell, "kernel")
+
+
+class PlainFront:
+    """Each image as an output of its own, as it arrives, and a line of counts."""
+
+    def __init__(self, sheet: ShownSheet) -> None:
+        self._sheet = sheet
+        self._lock = threading.Lock()
+        self._shown: set[int] = set()
+        self._sentences: list[str] = []
+        self._handle: Any = None
+        self._show_line()
+
+    def update(self, cell: Cell | None) -> None:
+        """Show an image that has arrived, and the counts."""
+        with self._lock:
+            arrived = cell is not None and cell.state in ("done", "failed")
+            if cell is not None and arrived and cell.index not in self._shown:
+                self._shown.add(cell.index)
+                _display(_Shown(self._sheet.figure(cell), cell.text))
+            self._show_line()
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence about the whole sheet."""
+        self._sentences.append(sentence)
+        self.update(None)
+
+    def _show_line(self) -> None:
+        line = " ".join([status_line(self._sheet.status()), *self._sentences])
+        shown = _Shown(f"<p>{escape(line)}</p>", line)
+        if self._handle is None:
+            self._handle = _display(shown, with_id=True)
+        else:
+            self._handle.update(shown)
+
+
+def status_line(status: dict[str, object]) -> str:
+    """Return the counts and costs as a line."""
+    done = int(str(status["succeeded"])) + int(str(status["failed"]))
+    line = f"{done} of {status['requested']}, {status['cost']}"
+    if status["limit"] is not None:
+        line += f" of {status['limit']}"
+    return line + (f", {status['failed']} failed" if status["failed"] else "")
+
+
+class _Shown:
+    """HTML, and its text for front ends that show none."""
+
+    def __init__(self, html: str, text: str) -> None:
+        self._html = html
+        self._text = text
+
+    def _repr_html_(self) -> str:
+        return self._html
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+class _Printed:
+    """Stands for an output outside of IPython: only changes are printed."""
+
+    def update(self, shown: _Shown) -> None:
+        """Print nothing: each image has its line already."""
+
+
+def _display(shown: _Shown, *, with_id: bool = False) -> Any:
+    try:
+        from IPython.display import display
+    except ImportError:
+        print(repr(shown))
+        return _Printed()
+    return display(shown, display_id=True) if with_id else display(shown)  # type: ignore[no-untyped-call]

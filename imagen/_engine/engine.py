@@ -13,6 +13,7 @@ from .._policy.retry import retry_attempts
 from .._results.images import Outcome
 from .._storage.ledger import AttemptRecord
 from .._transport.received import ReceivedReply
+from ..providers._steps import UnmadeImage
 from .admission import Admission, CallContext
 from .attempt import RunningAttempt
 from .in_flight import InFlight
@@ -140,6 +141,8 @@ class Engine(InFlight[RunningAttempt]):
             result = await driver.run(exchange, attempt, billable=attempt.recovered)
         except ImagenError as error:
             result = await self._unread.search(attempt, error)
+        if all(isinstance(image, UnmadeImage) for image in result.images):
+            result = await self._unread.look_again(attempt, result)
         await self._settlement.succeed(attempt, result)
 
     async def _settle_cancelled(self, attempt: RunningAttempt) -> None:

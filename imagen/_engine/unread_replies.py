@@ -29,7 +29,7 @@ from ..metadata._whole_image import cut_out_image
 from ..providers._replies.error_text import read_sentence
 from ..providers._replies.image_search import find_images, read_found_images
 from ..providers._replies.refusals import refusal_in_success
-from ..providers._steps import Exchange, GeneratedImages, HttpResponse
+from ..providers._steps import Exchange, GeneratedImage, GeneratedImages, HttpResponse
 from .attempt import RunningAttempt
 from .runtime import Runtime
 
@@ -76,6 +76,17 @@ class UnreadReplies:
         understood = certain or attempt.job is not None
         refusal = None if understood else await self._workers.run(partial(_refusal, replies, name))
         raise refusal or _add_words(error, replies)
+
+    async def look_again(self, attempt: RunningAttempt, result: GeneratedImages) -> GeneratedImages:
+        """Return the images of a reply in which its reader found none, with the
+        same cost; else `result`. Links are not followed.
+        """
+        replies = [reply.response() for reply in attempt.received]
+        search = partial(_find, replies, frozenset[str](), True)
+        for found in await self._workers.run(search):
+            images = tuple(GeneratedImage(data=data) for data in found if isinstance(data, bytes))
+            return msgspec.structs.replace(result, images=images)
+        return result
 
     async def keep(self, attempt: RunningAttempt, error: ImagenError) -> bool:
         """Keep the replies of an attempt, and add their place to the error;

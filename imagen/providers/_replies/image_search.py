@@ -38,15 +38,17 @@ _LINK_IN_TEXT = re.compile(
     r"!\[[^\]]*\]\(\s*(https?://[^\s)]+)|(https?://[^\s\"'<>)]+\.(?:png|jpe?g|webp|gif|svg)\b[^\s\"'<>)]*)",
     re.IGNORECASE,
 )
-# Names of fields with a result, and of those that repeat the request or lead
-# elsewhere.
+# Names of fields with a result, of those that repeat the request or hold what is
+# unfinished, and of those whose links lead elsewhere.
 _RESULTS = re.compile(
     r"(?i)ur[il]|link|href|src|image|img|photo|output|result|sample|file|data|artifact"
     r"|content|asset|media|prediction|b64|base64|bytes|download|svg|vector"
 )
 _OTHERS = re.compile(
-    r"(?i)input|request|parameter|init|mask|reference|prompt|thumb|preview|partial|poll|status"
-    r"|cancel|webhook|callback|logs?$|^urls$|^get$|^web$|stream$|docs|avatar|response_url"
+    r"(?i)input|request|parameter|init|mask|reference|prompt|thumb|preview|partial|avatar"
+)
+_ELSEWHERE = re.compile(
+    r"(?i)poll|status|cancel|webhook|callback|logs?$|^urls$|^get$|^web$|stream$|docs|response_url"
 )
 
 
@@ -140,7 +142,10 @@ def _walk(value: object, name: str, levels: int = _MOST_LEVELS) -> Iterator[byte
                 if not _OTHERS.search(str(field)):
                     # {"image_urls": {"original": ...}}
                     inner = str(field) if _RESULTS.search(str(field)) else name
-                    yield from _walk(item, inner, levels - 1)
+                    found = _walk(item, inner, levels - 1)
+                    if _ELSEWHERE.search(str(field)):
+                        found = (image for image in found if isinstance(image, bytes))
+                    yield from found
     elif isinstance(value, list):
         for item in value:
             yield from _walk(item, name, levels - 1)

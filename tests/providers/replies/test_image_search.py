@@ -146,3 +146,8 @@ def test_the_number_of_images_is_bounded():
 @given(st.binary())
 def test_any_bytes_give_a_list(body):
     assert isinstance(found(body), list)
+
+
+@pytest.mark.parametrize("name", ["status", "logs", "urls", "stream", "polling"])
+def test_an_image_is_found_where_links_lead_elsewhere(name):
+    assert found({name: [{"bytesBase64Encoded": TEXT, "url": LINK}]}) == [DATA]

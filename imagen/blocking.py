@@ -131,6 +131,10 @@ class _Batch(_Opened):
         # A batch that is the last line of a cell becomes a live sheet.
         sheet(self)
 
+    def _display_(self) -> object:
+        # As above, in marimo.
+        return sheet(self)
+
     def close(self) -> None:
         """Leave the batch: drop what has not been sent, and salvage the rest in
         the background.

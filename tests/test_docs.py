@@ -35,7 +35,11 @@ def blocks(language: str) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "code"), blocks("python"), ids=lambda value: value[:20])
+# The programs of that page are started and called by `tests/bridges/test_services.py`.
+PYTHON = [(name, code) for name, code in blocks("python") if not name.startswith("services.md")]
+
+
+@pytest.mark.parametrize(("name", "code"), PYTHON, ids=lambda value: value[:20])
 def test_every_python_example_runs(name, code, tmp_path):
     environ = {
         "PATH": os.environ["PATH"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 from .._results.html import escape
 from ._cells import Cell
 
-__all__ = ["Front", "ShownSheet", "open_front", "status_line"]
+__all__ = ["Front", "ShownSheet", "in_marimo", "open_front", "status_line"]
 
 
 class ShownSheet(Protocol):
@@ -42,14 +43,24 @@ class Front(Protocol):
 
 def open_front(sheet: ShownSheet) -> Front:
     """Display a sheet by the best means there is."""
-    if importlib.util.find_spec("anywidget") is not None and _has_widgets():
-        from ._widget import open_widget
+    if importlib.util.find_spec("anywidget") is not None:
+        from ._widget import SheetWidget, open_widget
 
-        return open_widget(sheet)
+        if in_marimo():
+            # It shows the value of a cell; see `Sheet._display_`.
+            return SheetWidget(sheet)
+        if _in_kernel():
+            return open_widget(sheet)
     return PlainFront(sheet)
 
 
-def _has_widgets() -> bool:
+def in_marimo() -> bool:
+    """Return True if the code runs in a cell of marimo."""
+    marimo = sys.modules.get("marimo")
+    return marimo is not None and bool(marimo.running_in_notebook())
+
+
+def _in_kernel() -> bool:
     """Return True if the code runs in a kernel, whose front end shows widgets."""
     try:
         from IPython.core.getipython import get_ipython

@@ -15,7 +15,7 @@ from .._requests.request import Enhance, LibraryImage, Request, Vary
 from .._results.events import Event
 from .._results.images import Image, Outcome
 from ._cells import Cell, Cells
-from ._display import Front, open_front
+from ._display import Front, in_marimo, open_front
 
 __all__ = ["Sheet", "sheet"]
 
@@ -111,6 +111,13 @@ class Sheet:
         """Display the sheet and begin to pull."""
         self._front = open_front(self)
         self._start(self._pull, self._batch, 0)
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def _display_(self) -> object:
+        # marimo shows what this returns.
+        return self._front if in_marimo() else self.html()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the batch is over; return False if the time is over first."""

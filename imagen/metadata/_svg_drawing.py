@@ -9,6 +9,7 @@ files, as it would read them.
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ __all__ = ["can_draw_svg", "draw_svg"]
 _SECONDS: Final = 10
 _MEMORY_BYTES: Final = 2 << 30
 _RENDERER: Final = "resvg_py"
+# For the libraries and the fonts; keys of providers are not for the renderer.
+_ENVIRONMENT: Final = ("HOME", "LD_LIBRARY_PATH", "PATH", "SYSTEMROOT", "TEMP", "USERPROFILE")
 # Lengths such as "1in" have no size without a resolution; CSS has this one.
 _PROGRAM: Final = f"""
 import sys
@@ -91,10 +94,15 @@ def _run(text: str, size: tuple[int, int], packages: Path) -> bytes:
                 check=False,
                 timeout=_SECONDS,
                 cwd=empty,
+                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
             )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
         raise InvalidRequestError(
             f"The SVG cannot be drawn within {_SECONDS} seconds: open its file instead."
+        ) from error
+    except OSError as error:
+        raise InvalidRequestError(
+            f"The SVG cannot be drawn, as no process can be started: {error.strerror or error}."
         ) from error
     if done.returncode or not done.stdout:
         words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]

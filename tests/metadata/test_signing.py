@@ -73,6 +73,8 @@ def test_what_the_sketch_engine_draws_is_not_made_by_ai(signer):
 def test_an_image_without_room_for_its_record_is_not_sealed(signer):
     with pytest.raises(imagen.InvalidRequestError, match="no room"):
         signer.seal(image_bytes("gif", "P"), make_record())
+    with pytest.raises(imagen.InvalidRequestError, match="save it unsigned"):
+        signer.seal(b"<svg/>", make_record())
 
 
 def test_a_file_that_is_missing_is_named(signer, tmp_path):

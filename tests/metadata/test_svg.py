@@ -116,6 +116,7 @@ ACTIVE = {
     "a style in pieces": "<style>@imp<![CDATA[ort 'https://example.com']]></style>",
     "a fill from elsewhere": '<rect fill="url(https://example.com/#a)"/>',
     "a style with escapes": "<style>@\\69mport 'x';</style>",
+    "another base": '<use xml:base="https://example.com/" href="#a"/>',
     "an instruction": "<?xml-stylesheet href='https://example.com/a.css'?>",
 }
 INERT = {
@@ -133,6 +134,13 @@ INERT = {
 @pytest.mark.parametrize("inside", ACTIVE.values(), ids=ACTIVE.keys())
 def test_what_acts_or_shows_what_is_elsewhere_is_known(inside):
     found = read_svg(f"<svg {HEAD}>{inside}</svg>".encode())
+    assert found is not None
+    assert not found.is_inert
+
+
+def test_a_handler_by_the_document_type_is_known():
+    declared = b'<!DOCTYPE svg [<!ATTLIST svg onload CDATA "alert(1)">]><svg></svg>'
+    found = read_svg(declared)
     assert found is not None
     assert not found.is_inert
 
@@ -192,6 +200,31 @@ def test_a_file_of_this_machine_is_never_read(element, attribute, tmp_path):
         text = f'<svg {HEAD} xmlns:xlink="http://www.w3.org/1999/xlink">{inside}</svg>'
         with pytest.raises(imagen.InvalidRequestError, match="shows other files"):
             draw_svg(text.encode(), max_pixels=1 << 20)
+
+
+@needs_renderer
+@pytest.mark.parametrize("words", ["raise SystemExit(3)", "import time; time.sleep(9)"])
+def test_a_renderer_that_stops_or_hangs_is_ended(words, monkeypatch):
+    monkeypatch.setattr("imagen.metadata._svg_drawing._PROGRAM", words)
+    monkeypatch.setattr("imagen.metadata._svg_drawing._SECONDS", 0.5)
+    with pytest.raises(imagen.InvalidRequestError, match="The SVG cannot be drawn"):
+        draw_svg(PLAIN, max_pixels=1 << 20)
+
+
+@needs_renderer
+def test_the_renderer_is_not_given_the_keys_of_providers(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "do-not-tell")
+    program = "import os, sys; sys.exit('key' if 'OPENAI_API_KEY' in os.environ else 'none')"
+    monkeypatch.setattr("imagen.metadata._svg_drawing._PROGRAM", program)
+    with pytest.raises(imagen.InvalidRequestError, match="cannot be drawn: none"):
+        draw_svg(PLAIN, max_pixels=1 << 20)
+
+
+@needs_renderer
+def test_a_machine_that_starts_no_process_says_so(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with pytest.raises(imagen.InvalidRequestError, match="no process can be started"):
+        draw_svg(PLAIN, max_pixels=1 << 20)
 
 
 @needs_renderer

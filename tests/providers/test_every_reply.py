@@ -24,7 +24,11 @@ from tests.support.recorded_exchange import Recording, record
 
 # ComfyUI announces its images on a socket, which a recording has not: its
 # messages are mutated in `comfyui/test_every_reply.py`.
-NAMES = [name for name in REQUESTS if name != "comfyui"]
+ASKED = {
+    **{name: request for name, request in REQUESTS.items() if name != "comfyui"},
+    "recraft-v4.1-vector": imagen.Generate(prompt="x", model="recraft-v4.1-vector"),
+}
+NAMES = list(ASKED)
 FREE = {"localai", "vllm-omni", "sglang", "sd-server", "automatic1111"}
 TOTAL = 200_000 if os.environ.get("IMAGEN_LONG") else length(2_000, short=400)
 EACH = TOTAL // len(NAMES)
@@ -40,7 +44,7 @@ _recordings: dict[str, Recording] = {}
 def recording(name: str, tmp_path: Path) -> Recording:
     """The exchange of that name, recorded once, in real time."""
     if name not in _recordings:
-        _recordings[name] = trio.run(record, tmp_path / "recorded", REQUESTS[name])
+        _recordings[name] = trio.run(record, tmp_path / "recorded", ASKED[name])
     return _recordings[name]
 
 

@@ -16,7 +16,7 @@ __all__ = ["HARMFUL", "HARMLESS"]
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
-_TEXT = re.compile(rb'"((?:iVBORw0KGgo|/9j/|UklGR)[A-Za-z0-9+/=]+)"')
+_TEXT = re.compile(rb'"((?:iVBORw0KGgo|/9j/|UklGR|PHN2Z)[A-Za-z0-9+/=]+)"')
 _NUMBER = re.compile(rb"(?<=[:\[,])\s*-?\d+(?:\.\d+)?(?=\s*[,}\]])")
 _VALUE = re.compile(rb'(?<=:)\s*(?:"[^"\\]{0,60}"|-?\d+(?:\.\d+)?|true|false|null)(?=\s*[,}])')
 _NAME = re.compile(rb'"[A-Za-z_]{2,30}"(?=\s*:)')

@@ -256,7 +256,7 @@ class _Reader:
             self.is_inert &= _PIXELS.match(value) is not None
             is_inside = value[:5].lower() == "data:"
             self.needs_files |= element != "a" and bool(value) and not is_inside
-        elif attribute.startswith("on") or _ACTIVE_TEXT.search(value):
+        elif attribute.startswith("on") or attribute == "base" or _ACTIVE_TEXT.search(value):
             self.is_inert = False
 
     def _close(self, name: str) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 import io
 from decimal import Decimal
 
+import msgspec
 import pytest
 from PIL import Image
 
 from imagen import (
     AuthenticationError,
+    ConfigurationError,
     Edit,
     InvalidRequestError,
     ProviderError,
@@ -22,6 +24,9 @@ from imagen.providers import PROVIDERS
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.support.exchanges import CATALOG, Walk, call, images, input_image, mask_image, reply
 from tests.support.providers.gateways import models_of, opened, takes_everything_offered
+from tests.support.svg import PLAIN, needs_renderer, no_renderer
+
+__all__ = ["no_renderer"]
 
 GENERATE = PROVIDERS["recraft"].operations["generate"]
 MODEL = "recraft-v3"
@@ -133,6 +138,27 @@ async def test_an_operation_without_words_answers_with_one_image(tmp_path, model
         image = await client.edit("", input_image(512, 512).data, model=model)
         assert (image.media_type == "image/svg+xml") == (model == "recraft/vectorize")
         assert (await client.spending()).settled_usd == simulator.billed_usd == Decimal(usd)
+
+
+@needs_renderer
+@pytest.mark.parametrize("by", ["image", "id", "bytes"])
+async def test_an_svg_is_worked_on_as_pixels(tmp_path, by):
+    async with opened(tmp_path) as (client, _):
+        drawing = await client.generate("a fox", model="recraft-v4.1-vector", size="1280x832")
+        source = {"image": drawing, "id": drawing.id, "bytes": drawing.data}[by]
+        image = await client.vary(source, prompt="a wolf", model="recraft-v4.1")
+        assert (image.width, image.height) == (1280, 832)
+        assert image.media_type == "image/webp"
+        assert image.parent_id == (None if by == "bytes" else drawing.id)
+        # The request can be made again, as the library has its input.
+        assert await client.generate(msgspec.structs.replace(image.request, seed=4))
+
+
+async def test_without_the_extra_an_svg_is_refused_as_an_input_for_nothing(tmp_path, no_renderer):
+    async with opened(tmp_path) as (client, simulator):
+        with pytest.raises(ConfigurationError, match=r"imagen-trio\[svg\]"):
+            await client.vary(PLAIN, prompt="a wolf", model="recraft-v4.1")
+        assert not simulator.bills
 
 
 async def test_words_for_an_operation_without_words_are_left_out_and_said(tmp_path):

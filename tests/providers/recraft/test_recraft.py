@@ -88,7 +88,7 @@ def test_models_of_vectors_offer_svg_and_nothing_else():
     vectors = {model.id for model in models if model.wire_name.endswith("_vector")}
     of_svg = {model.id for model in models if model.capabilities.output_formats == ("svg",)}
     assert of_svg == vectors | {"recraft/vectorize"}
-    assert len(vectors) == 4
+    assert len(vectors) == 5
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,17 @@ def test_a_background_is_replaced_by_a_prompt_with_the_fields_of_v3():
         "style": ["realistic_image"],
         "random_seed": ["4"],
     }
+
+
+async def test_a_background_is_drawn_in_the_white_area(tmp_path):
+    before, mask = input_image(512, 512).data, mask_image(512, 512).data
+    async with opened(tmp_path) as (client, simulator):
+        image = await client.edit(
+            "a beach", before, mask=mask, model="recraft/generate-background", output_format="png"
+        )
+        assert simulator.billed_usd == Decimal("0.04")
+        with Image.open(io.BytesIO(image.data)) as drawn:
+            assert drawn.convert("RGB").getpixel((500, 256)) == (0, 128, 128)
 
 
 @pytest.mark.parametrize(

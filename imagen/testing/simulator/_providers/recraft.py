@@ -28,6 +28,7 @@ _CHANGES = {
     "/images/imageToImage": {"image"},
     "/images/inpaint": {"image", "mask"},
     "/images/replaceBackground": {"image"},
+    "/images/generateBackground": {"image", "mask"},
     "/images/outpaint": {"image"},
 }
 _STRENGTH, _OUTPAINT = "/images/imageToImage", "/images/outpaint"
@@ -71,6 +72,8 @@ class Recraft(Gateway, frozen=True, kw_only=True):
         GatewayModel(id="recraftv4_1_vector", usd=Decimal("0.08")),
         GatewayModel(id="recraftv4_1_pro_vector", usd=Decimal("0.30")),
         GatewayModel(id="recraftv4_vector", usd=Decimal("0.08")),
+        GatewayModel(id="recraftv4_pro", usd=Decimal("0.25")),
+        GatewayModel(id="recraftv4_pro_vector", usd=Decimal("0.30")),
         GatewayModel(id="recraftv3_vector", usd=Decimal("0.08")),
     )
 

@@ -35,9 +35,10 @@ _IN_TEXT = re.compile(
 )
 _LINK = re.compile(r"\s*https?://\S", re.IGNORECASE)
 _LINK_IN_TEXT = re.compile(
-    r"!\[[^\]]*\]\(\s*(https?://[^\s)]+)|(https?://[^\s\"'<>)]+\.(?:png|jpe?g|webp|gif|svg)\b[^\s\"'<>)]*)",
+    r"!\[[^\]]*\]\(\s*(https?://[^\s)]+)|(https?://[^\s\"'<>)]+\.(?:png|jpe?g|webp|gif)\b[^\s\"'<>)]*)",
     re.IGNORECASE,
 )
+_PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 # Names of fields with a result, of those that repeat the request or hold what is
 # unfinished, and of those whose links lead elsewhere.
 _RESULTS = re.compile(
@@ -159,8 +160,9 @@ def _is_preview(value: Mapping[object, object]) -> bool:
 
 def _read_text(text: str, name: str) -> Iterable[bytes | str]:
     if _IMAGE_TEXT.match(text):
-        data = read_base64(text)
-        return [] if data is None or find_image_start(data) is None else [data]
+        data = _read_image(text)
+        # Icons are SVG too, and stand beside errors.
+        return [] if data is None or (_is_svg(data) and not _RESULTS.search(name)) else [data]
     if _RESULTS.search(name) and (document := _as_svg(text)) is not None:
         return [document]
     if _LINK.match(text) and len(text.split()) == 1:
@@ -169,6 +171,15 @@ def _read_text(text: str, name: str) -> Iterable[bytes | str]:
         # JSON within a text, as some gateways pass the reply of another server.
         return _walk(msgspec.json.decode(inner), name)
     return _search_text(text)
+
+
+def _read_image(text: str) -> bytes | None:
+    data = read_base64(text)
+    return None if data is None or find_image_start(data) is None else data
+
+
+def _is_svg(data: bytes) -> bool:
+    return find_svg(data) is not None
 
 
 def _as_svg(text: str) -> bytes | None:
@@ -180,9 +191,11 @@ def _as_svg(text: str) -> bytes | None:
 
 
 def _search_text(text: str) -> Iterator[bytes | str]:
+    is_page = _PAGE.search(text) is not None
     for found in _IN_TEXT.finditer(text):
-        data = read_base64(found[0])
-        if data is not None and find_image_start(data) is not None:
+        data = _read_image(found[0])
+        # The icons of a page are SVG.
+        if data is not None and not (is_page and _is_svg(data)):
             yield data
     for found in _LINK_IN_TEXT.finditer(text):
         yield found[1] or found[2]

@@ -55,6 +55,7 @@ def test_an_image_is_found(value):
 
 SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>\n'
 WORDS = SVG.decode()
+SVG_URL = "data:image/svg+xml;base64," + base64.b64encode(SVG).decode()
 SVG_FORMS = {
     "the document itself": SVG,
     "with a byte order mark": b"\xef\xbb\xbf" + SVG,
@@ -62,7 +63,8 @@ SVG_FORMS = {
     "base64": {"data": [{"b64_json": base64.b64encode(SVG).decode()}]},
     "base64 of a bare root": {"image": base64.b64encode(SVG[SVG.find(b"<svg") :]).decode()},
     "base64 with a mark": {"image": base64.b64encode(b"\xef\xbb\xbf" + SVG).decode()},
-    "a data URL": {"url": "data:image/svg+xml;base64," + base64.b64encode(SVG).decode()},
+    "a data URL": {"url": SVG_URL},
+    "Markdown with a data URL": {"choices": [{"message": {"content": f"![a fox]({SVG_URL})"}}]},
     "a data URL of text": {"url": "data:image/svg+xml;utf8," + WORDS},
     "a quoted data URL": {"url": "data:image/svg+xml;charset=utf-8," + quote(WORDS)},
     "a text": {"svg": WORDS},
@@ -86,6 +88,11 @@ def test_a_document_of_svg_is_found(value):
     [
         b"<!DOCTYPE html><html><body><svg><path/></svg>502 Bad Gateway</body></html>",
         {"error": {"message": WORDS}},
+        f"<!DOCTYPE html><style>a {{ background: url({SVG_URL}) }}</style>Gone".encode(),
+        b"<html><img src='https://cdn.example/logo.svg'><h1>Too many requests</h1></html>",
+        {"message": f"<html><img src='{SVG_URL}'></html>"},
+        {"error": {"icon": SVG_URL, "code": 3}},
+        {"error": {"badge": base64.b64encode(SVG).decode()}},
         {"prompt": WORDS, "icon_of_status": WORDS},
         {"data": [{"thumbnail": WORDS}]},
         {"image": base64.b64encode(b'<?xml version="1.0"?><Error><Code>Gone</Code>').decode()},

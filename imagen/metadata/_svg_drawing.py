@@ -61,9 +61,6 @@ def draw_svg(data: bytes, *, max_pixels: int, side: int | None = None) -> bytes:
         InvalidRequestError: the document is damaged, names files, or is too
             large to be drawn.
     """
-    spec = importlib.util.find_spec(_RENDERER)
-    if spec is None or spec.origin is None:
-        raise ConfigurationError('Drawing an SVG needs resvg: pip install "imagen-trio[svg]".')
     contents = read_svg(data)
     if contents is None:
         raise InvalidRequestError("The SVG is damaged: expected a whole document of XML.")
@@ -71,6 +68,9 @@ def draw_svg(data: bytes, *, max_pixels: int, side: int | None = None) -> bytes:
         raise InvalidRequestError(
             "The SVG shows other files, which are not read: put their bytes into it as data: URLs."
         )
+    spec = importlib.util.find_spec(_RENDERER)
+    if spec is None or spec.origin is None:
+        raise ConfigurationError('Drawing an SVG needs resvg: pip install "imagen-trio[svg]".')
     size = _fit(svg_size(data), side, max_pixels)
     return _run(svg_text(data), size, Path(spec.origin).parents[1])
 

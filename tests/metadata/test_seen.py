@@ -181,7 +181,7 @@ def test_a_clear_image_of_such_a_format_stays_clear():
     [
         (b"", "0 bytes are not a PNG"),
         (b"%PDF-1.7", "not a PNG, JPEG, WebP or GIF image, nor one that Pillow converts"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'>", "The SVG|needs resvg"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'>", "The SVG is damaged"),
         (b"\x89PNG\r\n\x1a\n", "not a PNG"),
         (encoded(photo(), "JPEG", exif=turned(6))[:-300], "damaged"),
         (b"BM" + bytes(60), "not a PNG|damaged"),

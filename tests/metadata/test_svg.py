@@ -189,7 +189,6 @@ def test_what_stops_the_renderer_is_an_error_and_stops_nothing_else(inside):
         draw_svg(f"<svg {HEAD}>{inside}</svg>".encode(), max_pixels=1 << 20)
 
 
-@needs_renderer
 @pytest.mark.parametrize("element", ["image", "use", "feImage"])
 @pytest.mark.parametrize("attribute", ["href", "xlink:href"])
 def test_a_file_of_this_machine_is_never_read(element, attribute, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from io import BytesIO
 
 import pytest
@@ -199,6 +200,24 @@ def test_a_file_of_this_machine_is_never_read(element, attribute, tmp_path):
         text = f'<svg {HEAD} xmlns:xlink="http://www.w3.org/1999/xlink">{inside}</svg>'
         with pytest.raises(imagen.InvalidRequestError, match="shows other files"):
             draw_svg(text.encode(), max_pixels=1 << 20)
+
+
+@needs_renderer
+def test_a_document_inside_of_another_reads_no_file_either(tmp_path):
+    file = tmp_path / "red.png"
+    PillowImage.new("RGB", (10, 10), (255, 0, 0)).save(file)
+
+    def drawn(inside: str) -> tuple[int, ...]:
+        inner = f'<svg {HEAD} width="10" height="10">{inside}</svg>'.encode()
+        link = f"data:image/svg+xml;base64,{base64.b64encode(inner).decode()}"
+        text = f'<svg {HEAD} width="10" height="10"><image width="10" height="10" href="{link}"/>'
+        data = draw_svg(f"{text}</svg>".encode(), max_pixels=1 << 20)
+        with PillowImage.open(BytesIO(data)) as image:
+            return image.convert("RGBA").getpixel((5, 5))
+
+    assert drawn('<rect width="10" height="10" fill="#0f0"/>') == (0, 255, 0, 255)
+    for name in (str(file), file.as_uri()):
+        assert drawn(f'<image width="10" height="10" href="{name}"/>')[3] == 0
 
 
 @needs_renderer

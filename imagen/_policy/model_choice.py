@@ -61,9 +61,11 @@ def _usable_models(
         and _suits(model.capabilities, request)
     ]
     # A model that its maker has shut down comes after those that are simply
-    # there; `sketch` is the last of all.
+    # there; `sketch` is the last of all. Pixels are no substitute for shapes.
+    wants_svg = request.output_format == "svg"
     usable.sort(
         key=lambda model: (
+            wants_svg and "svg" not in model.capabilities.output_formats,
             model.provider == "sketch",
             model.lifecycle.upstream_retired_on is not None,
         )

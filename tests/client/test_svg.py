@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+import datetime
+from decimal import Decimal
+
 import pytest
 
 import imagen
+from imagen._policy.model_choice import choose_model
 from imagen.testing import ScriptedReply
+from imagen.testing.simulator import open_simulator
 from tests.support.scripted_client import PRICE, images_reply, open_test_client
+from tests.support.simulated_client import open_simulated
 from tests.support.svg import ENTITIES, PLAIN, SCRIPT
+
+DAY = datetime.date(2026, 11, 29)
+KEYS = {"OPENAI_API_KEY": "sk-x", "RECRAFT_API_TOKEN": "r-x"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked", "chosen"),
+    [
+        (["RECRAFT_API_TOKEN"], "svg", "recraft-v4.1-vector"),
+        (["RECRAFT_API_TOKEN"], None, "recraft-v4.1"),
+        (["RECRAFT_API_TOKEN"], "jpeg", "recraft-v4.1"),
+        (["OPENAI_API_KEY"], "svg", "gpt-image-2.6-flare"),
+        (["OPENAI_API_KEY", "RECRAFT_API_TOKEN"], "svg", "gpt-image-2.6-flare"),
+        (["OPENAI_API_KEY"], "png", "gpt-image-2"),
+        ([], "svg", "sketch"),
+    ],
+)
+def test_a_model_that_draws_svg_is_the_default_for_it(variables, asked, chosen, tmp_path):
+    environment = {name: KEYS[name] for name in variables} | {"IMAGEN_HOME": str(tmp_path)}
+    settings = imagen.load_settings(environment)
+    request = imagen.Generate(prompt="a fox", output_format=asked)
+    assert choose_model(settings, imagen.providers.load_catalog(), request, DAY) == chosen
+
+
+async def test_openai_draws_svg_too(tmp_path):
+    async with (
+        open_simulator(latency=0.02) as simulator,
+        open_simulated(tmp_path, simulator) as client,
+    ):
+        image = await client.generate(
+            "a fox", model="gpt-image-2.6-flare", output_format="svg", assume_usd=Decimal(1)
+        )
+        assert image.media_type == "image/svg+xml"
+        assert not image.adjustments
+        assert (await client.spending()).settled_usd == simulator.billed_usd
+
 
 REPLIES = {
     "base64": lambda: images_reply(data=PLAIN),

@@ -132,6 +132,7 @@ OPENROUTER = Dialect(
     change=_openrouter_references,
     refer=_openrouter_references,
     base64_word=None,
+    implied_format="svg",
     cost_field="cost",
     blames_prompt=True,
     list_path="images/models",

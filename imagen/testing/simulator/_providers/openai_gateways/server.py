@@ -24,6 +24,7 @@ from ..._core.faults import (
     Withheld,
 )
 from ..._core.fields import BadRequestError, Fields
+from ..._core.images import MEDIA_TYPES
 from ..._core.jobs import Job
 from ..._core.messages import Drawing, Kind, Reply, json_reply
 
@@ -349,6 +350,7 @@ class OpenRouter(Gateway, frozen=True, kw_only=True):
         GatewayModel(id="black-forest-labs/flux.2-klein-4b", usd=Decimal("0.014"), most_images=3),
         GatewayModel(id="bytedance-seed/seedream-4.5", usd=Decimal("0.04"), most_images=14),
         GatewayModel(id="recraft/recraft-v4.1", usd=Decimal("0.035"), most_images=1),
+        GatewayModel(id="recraft/recraft-v4.1-vector", usd=Decimal("0.08")),
         GatewayModel(id="microsoft/mai-image-2.5-pro", usd=Decimal("0.1"), most_images=1),
         GatewayModel(id="krea/krea-2-large", usd=Decimal("0.06")),
     )
@@ -392,13 +394,16 @@ class OpenRouter(Gateway, frozen=True, kw_only=True):
                 else None
             )
         inputs = opened(urls, model.most_images, "input_references")
-        ask = Ask(model=model, images=images, width=width, height=height, inputs=inputs)
+        kind = "svg" if model.id.endswith("-vector") else "jpeg"
+        ask = Ask(
+            model=model, images=images, width=width, height=height, inputs=inputs, format=kind
+        )
         each = job.usd_per_image
         usd = images * (model.price(quality, resolution) if each is None else each)
 
         def paint() -> dict[str, object]:
             data = [
-                {"b64_json": job.as_base64(draw(job, ask)), "media_type": "image/jpeg"}
+                {"b64_json": job.as_base64(draw(job, ask)), "media_type": MEDIA_TYPES[kind]}
                 for _ in range(images)
             ]
             usage = {

@@ -22,6 +22,7 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from imagen.testing.simulator._core.faults import Withheld
+from imagen.testing.simulator._core.images import MEDIA_TYPES
 from imagen.testing.simulator._providers.openai_servers import SIMULATED
 from tests.support.exchanges import CATALOG, input_image, mask_image
 from tests.support.images import near, opened_rgb
@@ -77,7 +78,7 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
             if "size" in fields:
                 assert f"{image.width}x{image.height}" == fields["size"]
             if "output_format" in fields:
-                assert image.media_type == f"image/{fields['output_format']}"
+                assert image.media_type == MEDIA_TYPES[fields["output_format"]]
             if fields.get("aspect_ratio", "auto") != "auto":
                 wide, _, high = fields["aspect_ratio"].partition(":")
                 assert image.width / image.height == pytest.approx(

@@ -10,6 +10,7 @@ from typing import Any
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
+from imagen.testing.simulator._core.images import MEDIA_TYPES
 from tests.support.exchanges import CATALOG, input_image
 from tests.support.offers import offered_values, one_at_a_time
 from tests.support.simulated_client import open_simulated
@@ -60,8 +61,7 @@ async def _takes(client: imagen.Client, model: imagen.Model, fields: dict[str, A
     if fields.get("size", "auto") != "auto":
         assert f"{image.width}x{image.height}" == fields["size"]
     if "output_format" in fields:
-        kind = {"svg": "svg+xml"}.get(fields["output_format"], fields["output_format"])
-        assert image.media_type == f"image/{kind}"
+        assert image.media_type == MEDIA_TYPES[fields["output_format"]]
     # To some of them 0 is any seed.
     if fields.get("seed"):
         assert image.seed == fields["seed"]

@@ -31,6 +31,7 @@ from imagen.testing.simulator import (
     WrongMedia,
     open_simulator,
 )
+from imagen.testing.simulator._core.images import MEDIA_TYPES
 from tests.support.drivers import RETRY, http_reply, open_server
 from tests.support.images import opened
 
@@ -210,7 +211,7 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
             if size != "auto":
                 assert f"{outcomes[0].width}x{outcomes[0].height}" == size
             if "output_format" in fields:
-                assert outcomes[0].media_type == f"image/{fields['output_format']}"
+                assert outcomes[0].media_type == MEDIA_TYPES[fields["output_format"]]
             assert not outcomes[0].adjustments
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from decimal import Decimal
 
 import pytest
@@ -89,3 +90,16 @@ async def test_one_that_cannot_be_read_is_set_aside_whole(data, autojump_clock):
         assert kept.read_bytes() == data
         assert str(kept) in str(caught.value)
         assert (await client.spending()).settled_usd == PRICE
+
+
+async def test_a_file_that_no_row_names_is_listed_again(tmp_path, autojump_clock):
+    sha256 = hashlib.sha256(PLAIN).hexdigest()
+    file = tmp_path / "images" / sha256[0] / f"{sha256}.svg"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(PLAIN)
+    async with open_test_client(lambda request: images_reply(), home=tmp_path) as (client, _):
+        (finding,) = await client.library.check(repair=True)
+        assert (finding.kind, finding.repaired) == ("orphan", "listed again")
+        (found,) = await client.library.list()
+        assert (found.media_type, found.width, found.height) == ("image/svg+xml", 10, 20)
+        assert found.data == PLAIN

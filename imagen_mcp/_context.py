@@ -19,10 +19,12 @@ __all__ = ["ServerState", "ToolContext", "client_of", "current_client", "remembe
 class ServerState(NamedTuple):
     """State of one server. With `local_files` callers may name files of this
     machine; above `confirm_above_usd` the user must agree. `tools` returns the
-    names of those that are listed.
+    names of those that are listed; `unanswered` has the sessions whose call
+    has no answer yet, and when that call came.
     """
 
     client: imagen.Client
+    unanswered: dict[str, float]
     local_files: bool = True
     confirm_above_usd: Decimal | None = None
     tools: Callable[[], Collection[str]] = frozenset

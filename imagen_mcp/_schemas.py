@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["short_input", "short_output"]
 
 Schema = Mapping[str, Any]
-_TOLD_BY = {"BatchReply": "get_next_image"}
+_TOLD_BY = {"BatchReply": "get_next_image", "StatusReply": "get_next_image"}
 # Limits that no caller comes near are checked, and not said.
 _UNSAID = ("title", "anyOf", "maxItems", "minItems", "maxProperties", "maxLength")
 

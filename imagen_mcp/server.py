@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
+import trio
 from mcp.server import MCPServer
 from mcp.types import ToolAnnotations
 
@@ -122,12 +123,18 @@ def make_server(
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[ServerState]) -> AsyncIterator[ServerState]:
-        async with open_client(unlimited) as client:
+        async with open_client(unlimited) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(client.sessions.heed_stops)
             try:
                 yield ServerState(
-                    client, local_files, settings.confirm_above_usd, lambda: offer.listed
+                    client,
+                    {},
+                    local_files,
+                    settings.confirm_above_usd,
+                    lambda: offer.listed,
                 )
             finally:
+                nursery.cancel_scope.cancel("the server ends")
                 if close_seconds is not None:
                     client.bound_salvage(close_seconds)
 

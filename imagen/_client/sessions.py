@@ -399,8 +399,10 @@ class Sessions:
                 for session in self._sessions.values()
                 if not session.finished and not session._is_followed
             }
-            if running:
-                for session_id in running.keys() & await self._store.asked_to_stop():
+            # Where the database cannot be read, this look is missed.
+            with suppress(StorageError):
+                asked = await self._store.asked_to_stop() if running else frozenset()
+                for session_id in running.keys() & asked:
                     running[session_id].cancel()
 
     async def get(self, session_id: str) -> Session:

@@ -17,6 +17,8 @@ from .images import Blocks, ImageInfo, describe, image_blocks, read_image
 from .text import spoken
 
 __all__ = [
+    "STATUS",
+    "Status",
     "BatchReply",
     "CostReply",
     "Found",
@@ -168,7 +170,7 @@ def _batch(session: imagen.Session, found: Found | None) -> BatchReply:
     completed, failures = len(session.images), len(session.failures)
     return BatchReply(
         session_id=session.id,
-        status=_STATUS[session.state],
+        status=STATUS[session.state],
         requested_count=session.requested,
         completed_count=completed,
         pending_count=0 if session.finished else max(0, session.requested - completed - failures),
@@ -177,7 +179,7 @@ def _batch(session: imagen.Session, found: Found | None) -> BatchReply:
     )
 
 
-_STATUS: dict[str, Status] = {
+STATUS: dict[str, Status] = {
     "CREATED": "created",
     "GENERATING": "generating",
     "PARTIAL": "partial",

@@ -10,9 +10,10 @@ from pydantic import Field
 import imagen
 
 from .._context import ToolContext, client_of
+from .._results.batches import StatusReply, batches_reply
 from .._results.generation import BatchReply, CostReply, batch_reply, cost_reply
 from .image_names import image_sources
-from .money import ConfirmCost, Limits, MaxCost, estimate, noting_retirement
+from .money import ConfirmCost, Limits, MaxCost, New, estimate, noting_retirement
 from .parameters import (
     LONGEST_PULL,
     After,
@@ -38,7 +39,16 @@ from .parameters import (
     clamp,
 )
 from .prompt_arguments import ApplyStyles, Values, WordedPrompt, word
-from .sessions import incomplete, make_many, make_one, next_step, resume, session_of, wait_image
+from .sessions import (
+    incomplete,
+    make_many,
+    make_one,
+    next_step,
+    resume,
+    session_of,
+    stop,
+    wait_image,
+)
 
 __all__ = [
     "cancel_batch",
@@ -49,6 +59,9 @@ __all__ = [
     "resume_batch",
     "start_image_batch",
 ]
+
+
+_MOST_BATCHES = 20
 
 
 async def generate_image(
@@ -72,6 +85,7 @@ async def generate_image(
     cache: Cache = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
+    new: New = False,
 ) -> ImageAnswer:
     """Make one image and wait for it. Returns its path, a small preview and a
     link to the whole image.
@@ -92,7 +106,7 @@ async def generate_image(
     )
     request = await word(ctx, asked, values, apply_styles)
     return await make_one(
-        ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full, cache=cache
+        ctx, request, timeout, Limits(max_cost_usd, confirm_cost, new), full=full, cache=cache
     )
 
 
@@ -117,6 +131,7 @@ async def start_image_batch(
     cache: Cache = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
+    new: New = False,
 ) -> BatchAnswer:
     """Start several images of one prompt in the background. Returns the
     session_id, and the first image as soon as it is finished; get_next_image
@@ -139,7 +154,7 @@ async def start_image_batch(
     )
     request = await word(ctx, asked, values, apply_styles)
     return await make_many(
-        ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost), cache=cache
+        ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost, new), cache=cache
     )
 
 
@@ -203,9 +218,16 @@ async def get_next_image(
 
 
 async def get_batch_status(
-    session_id: SessionId, ctx: ToolContext
-) -> Annotated[CallToolResult, BatchReply]:
-    """Return the progress of a batch, without waiting."""
+    ctx: ToolContext,
+    session_id: Annotated[
+        str | None, Field(description="Left out: all batches that run or ran lately.")
+    ] = None,
+) -> Annotated[CallToolResult, StatusReply]:
+    """Return the progress of a batch, without waiting; without an id, list the
+    running and recent batches, also those whose id was lost.
+    """
+    if session_id is None:
+        return batches_reply(await client_of(ctx).sessions.list(limit=_MOST_BATCHES))
     session = await session_of(ctx, session_id)
     there = ", ".join(str(index) for index, _ in session.images)
     notes = [f"Images that can be pulled: {there or 'none yet'}.", *incomplete(session)]
@@ -231,7 +253,6 @@ async def cancel_batch(
     images can still be pulled, and paid ones are kept in the library when they
     come.
     """
-    session = await session_of(ctx, session_id)
-    session.cancel()
+    session = await stop(ctx, session_id)
     notes = ["Nothing more will be sent. Finished images can still be pulled."]
     return await batch_reply(client_of(ctx), session, None, notes=notes)

@@ -23,7 +23,7 @@ from .._context import ToolContext, client_of
 from .._results.generation import CostReply
 from .._results.text import dollars, spoken
 
-__all__ = ["ConfirmCost", "Limits", "MaxCost", "ask_first", "estimate", "noting_retirement"]
+__all__ = ["ConfirmCost", "Limits", "MaxCost", "New", "ask_first", "estimate", "noting_retirement"]
 
 MaxCost = Annotated[
     float | None,
@@ -33,6 +33,8 @@ ConfirmCost = Annotated[
     bool, Field(description="True once the user agreed to the cost that an answer named.")
 ]
 
+New = Annotated[bool, Field(description="Make more although an equal request runs.")]
+
 # From this version on a server asks by its result, and the client calls again
 # with the user's reply.
 _ASKS_BY_ANSWER = "2026-07-28"
@@ -40,10 +42,11 @@ _QUESTION = "cost"
 
 
 class Limits(NamedTuple):
-    """Money limits of a call."""
+    """Money limits of a call; `new` if an equal one that runs does not do."""
 
     max_cost_usd: float | None = None
     confirmed: bool = False
+    new: bool = False
 
     @property
     def budget(self) -> imagen.Budget | None:

@@ -10,7 +10,7 @@ import imagen
 
 from .._context import ToolContext
 from .image_names import image_source, image_sources
-from .money import ConfirmCost, Limits, MaxCost
+from .money import ConfirmCost, Limits, MaxCost, New
 from .parameters import (
     AspectRatio,
     Background,
@@ -65,6 +65,7 @@ async def edit_image(
     full: Full = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
+    new: New = False,
 ) -> ImageAnswer:
     """Change an image as the prompt describes, or make one from several. An
     image is an id or imagen:// URI, an https URL, a data URL, or a path on the
@@ -84,7 +85,7 @@ async def edit_image(
         background=background,
         output_format=output_format,
     )
-    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost, new), full=full)
 
 
 async def create_variations(
@@ -97,6 +98,7 @@ async def create_variations(
     timeout: Timeout = 45.0,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
+    new: New = False,
 ) -> BatchAnswer:
     """Start variations of an image in the background. Returns the session_id,
     and the first image as soon as it is finished; get_next_image returns the
@@ -109,7 +111,7 @@ async def create_variations(
         model=model,
         emulate=bool(model),
     )
-    return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost))
+    return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost, new))
 
 
 async def enhance_image(
@@ -126,12 +128,13 @@ async def enhance_image(
     full: Full = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
+    new: New = False,
 ) -> ImageAnswer:
     """Makes an image larger and finer."""
     request = imagen.Enhance(
         image=await image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model
     )
-    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost, new), full=full)
 
 
 async def restyle_image(
@@ -145,6 +148,7 @@ async def restyle_image(
     full: Full = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
+    new: New = False,
 ) -> ImageAnswer:
     """Draw the content of one image in the style of another."""
     request = imagen.Restyle(
@@ -155,4 +159,4 @@ async def restyle_image(
         model=model,
         emulate=bool(model),
     )
-    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost, new), full=full)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import trio
+from mcp.types import InputRequiredResult
 
 import imagen
 
@@ -20,6 +22,7 @@ from .parameters import (
     ImageAnswer,
     clamp,
 )
+from .twins import find_twin
 
 __all__ = [
     "incomplete",
@@ -29,12 +32,26 @@ __all__ = [
     "resume",
     "session_of",
     "start",
+    "stop",
     "wait_image",
 ]
 
 
+_MOST_TWINS = 50
+_TOGETHER_SECONDS = 1.0
+_TWIN = (
+    "An equal request runs already: this is its batch, and nothing more was ordered or paid. If the"
+    " user wants more images, call again with new=true."
+)
+
+
 async def session_of(ctx: ToolContext, session_id: str) -> imagen.Session:
-    return await _found(ctx, client_of(ctx).sessions.get(session_id))
+    return await _found(ctx, client_of(ctx).sessions.follow(session_id))
+
+
+async def stop(ctx: ToolContext, session_id: str) -> imagen.Session:
+    """Cancel a session, in whatever process it runs."""
+    return await _found(ctx, client_of(ctx).sessions.stop(session_id))
 
 
 async def resume(ctx: ToolContext, session_id: str) -> imagen.Session:
@@ -75,13 +92,14 @@ async def make_one(
     """Make one image in a session of one: after a timeout it continues, and can
     still be pulled.
     """
-    if (question := await ask_first(ctx, request, 1, limits)) is not None:
-        return question
-    session, notes = start(ctx, request, 1, limits, cache=cache)
-    with _cancelled_without_answer(session):
+    started = await _start(ctx, request, 1, limits, cache=cache)
+    if isinstance(started, InputRequiredResult):
+        return started
+    session = started.session
+    with started.cancelled_without_answer():
         found = await wait_image(session, None, clamp(timeout, 1.0, LONGEST_GENERATE), ctx)
         if found is not None:
-            return await image_reply(client_of(ctx), found, full=full, notes=notes)
+            return await image_reply(client_of(ctx), found, full=full, notes=started.notes)
         if session.finished:
             raise _reason(session)
         return failed(_still_being_made(session))
@@ -99,26 +117,78 @@ async def make_many(
     """Make several images in the background; return the first one as soon as it
     is finished.
     """
+    started = await _start(ctx, request, count, limits, cache=cache)
+    if isinstance(started, InputRequiredResult):
+        return started
+    session = started.session
+    with started.cancelled_without_answer():
+        found = await wait_image(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
+        notes = [*started.notes, next_step(session, found, None)]
+        return await batch_reply(client_of(ctx), session, found, notes=notes)
+
+
+class _Started(NamedTuple):
+    """Session of a call, and notes for the caller. `is_own` is False if an equal
+    call started it.
+    """
+
+    session: imagen.Session
+    notes: list[str]
+    unanswered: dict[str, float]
+    is_own: bool = True
+
+    @contextmanager
+    def cancelled_without_answer(self) -> Iterator[None]:
+        """Cancel the session if no result reaches the caller, who could not
+        know its id.
+        """
+        try:
+            yield
+        except BaseException:
+            if self.is_own:
+                self.session.cancel()
+            raise
+        finally:
+            if self.is_own:
+                self.unanswered.pop(self.session.id, None)
+
+
+async def _start(
+    ctx: ToolContext, request: imagen.Request, count: int, limits: Limits, *, cache: bool
+) -> _Started | InputRequiredResult:
+    """Start a session, or find the one that an equal call has started."""
+    arrived = trio.current_time()
+    unanswered = _unanswered(ctx)
+    if not limits.new and (twin := await _twin(ctx, request, count, arrived)) is not None:
+        return _Started(twin, [_TWIN], unanswered, is_own=False)
     if (question := await ask_first(ctx, request, count, limits)) is not None:
         return question
     session, notes = start(ctx, request, count, limits, cache=cache)
-    with _cancelled_without_answer(session):
-        found = await wait_image(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
-        return await batch_reply(
-            client_of(ctx), session, found, notes=[*notes, next_step(session, found, None)]
-        )
+    unanswered[session.id] = arrived
+    return _Started(session, notes, unanswered)
 
 
-@contextmanager
-def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
-    """Cancel the session if no result reaches the caller, who could not know
-    its id.
+def _unanswered(ctx: ToolContext) -> dict[str, float]:
+    return ctx.request_context.lifespan_context.unanswered
+
+
+async def _twin(
+    ctx: ToolContext, request: imagen.Request, count: int, arrived: float
+) -> imagen.Session | None:
+    """Return the running session of an equal request of the last minutes.
+
+    Equal calls at the same time are meant: an assistant asks for several images
+    by several calls. A repeated call comes after an answer or a timeout.
     """
-    try:
-        yield
-    except BaseException:
-        session.cancel()
-        raise
+    meant = {
+        session_id
+        for session_id, started in _unanswered(ctx).items()
+        if arrived - started < _TOGETHER_SECONDS
+    }
+    sessions = client_of(ctx).sessions
+    listed = [one for one in await sessions.list(limit=_MOST_TWINS) if one.id not in meant]
+    found = find_twin(listed, request, count)
+    return None if found is None else await sessions.follow(found.id)
 
 
 async def wait_image(

@@ -58,9 +58,10 @@ async def pull_all(
 async def test_no_image_of_200_is_lost_to_time_outs(tmp_path: Path, mode: str) -> None:
     dice, counts, got = random.Random(7), Counts(), list[str]()
     painter = Painter(pause=lambda number: dice.uniform(0, 0.04))
-    start = {"prompt": "x", "model": MODEL}
 
     async def one_batch(client: Client) -> None:
+        # An equal batch would be the one that runs.
+        start = {"prompt": f"x{dice.random()}", "model": MODEL}
         got.extend(await pull_all(client, start, dice, 0.02, counts))
 
     async with connect(tmp_path, painter, mode=mode, seconds=30) as client:

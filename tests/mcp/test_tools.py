@@ -142,7 +142,7 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
             "confirm_cost",
         ),
         *("apply_styles", "values", "cache", "aspect_ratio", "resolution", "seed"),
-        *("negative_prompt", "background", "output_format", "references"),
+        *("negative_prompt", "background", "output_format", "references", "new"),
     }
     assert set(tools["get_next_image"].input_schema["properties"]) == {
         "session_id",
@@ -428,7 +428,7 @@ async def test_too_many_batches_are_refused(tmp_path: Path) -> None:
     painter = Painter(gated=True)
     async with connect(tmp_path, painter, max_concurrent_sessions=1) as client:
         await call(client, "start_image_batch", **PAID, count=2, timeout=0)
-        result = await call(client, "start_image_batch", **PAID, count=2, timeout=0)
+        result = await call(client, "start_image_batch", **PAID, count=2, timeout=0, new=True)
         painter.answer(2)
     assert text_of(result).startswith("[SESSION] ")
 

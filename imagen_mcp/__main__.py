@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -17,6 +14,9 @@ import trio
 
 import imagen
 
+from ._end import End, watch_end
+from ._front import Front, serve_behind
+
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
@@ -25,11 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Hosts wait 2 seconds between closing standard input and killing (shutdown
-# order of the MCP specification).
+# So long an end may take before the host's process ends without the server.
+# Hosts wait 2 seconds, and replies that come meanwhile are the host's.
+_STDIO_LEAVE_SECONDS = 0.8
+_HTTP_LEAVE_SECONDS = 2.0
+_HTTP_FRONT_SECONDS = 2.9
+# Where there is no front, what is in flight gets this long.
 _CLOSE_SECONDS = 0.8
-_STDIO_STOP_SECONDS = 1.6
-_HTTP_STOP_SECONDS = 2.5
+# An image of the best quality takes up to two minutes. The library's own
+# default is meant for programs with a user who waits.
+_LIBRARY_SALVAGE_SECONDS = 30.0
+_SALVAGE_SECONDS = 180.0
 
 # For these the SDK refuses requests that name another host: a page in a browser
 # must not reach the server by DNS rebinding.
@@ -52,10 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.http is None and sys.stdin.isatty():
         return _complain(_BY_HAND)
+    if options.http is None:
+        return serve_behind(partial(_serve, options))
+    return serve_behind(partial(_serve, options), seconds=_HTTP_FRONT_SECONDS)
+
+
+def _serve(options: argparse.Namespace, front: Front) -> int:
     # Replies carry these as notes.
     warnings.simplefilter("ignore", imagen.providers.ModelRetiringWarning)
     try:
-        serve = _prepare(options.http, read_only=options.read_only)
+        serve = _prepare(options.http, front, read_only=options.read_only)
     except ModuleNotFoundError as error:
         extra = _extra_of(error)
         return _complain(f'imagen-mcp needs {error.name}: pip install "imagen-trio[{extra}]"')
@@ -116,20 +128,21 @@ def _extra_of(error: ModuleNotFoundError) -> str:
             raise error
 
 
-def _prepare(http: tuple[str, int] | None, *, read_only: bool) -> Callable[[], Awaitable[None]]:
+def _prepare(
+    http: tuple[str, int] | None, front: Front, *, read_only: bool
+) -> Callable[[], Awaitable[None]]:
     from .server import make_server
 
     settings = imagen.load_settings()
+    seconds = _seconds_left(settings, front)
     # A cancelled batch is salvaged for as long as a reply may take: the process
     # stays, and the images are paid. Only its own end is bounded, by
-    # `close_seconds`, and by `_leave_within` if a thread hangs.
+    # `close_seconds`, and by `End` if a thread hangs.
     salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
     settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)
     if http is None:
-        return partial(
-            _serve_stdio,
-            make_server(settings, close_seconds=_CLOSE_SECONDS, read_only=read_only),
-        )
+        server = make_server(settings, close_seconds=seconds, read_only=read_only)
+        return partial(_serve_stdio, server, End(front, _STDIO_LEAVE_SECONDS, seconds))
     # Here, as a missing hypercorn is better reported before anything is opened.
     from ._http import MountedApps
 
@@ -137,11 +150,21 @@ def _prepare(http: tuple[str, int] | None, *, read_only: bool) -> Callable[[], A
     server = make_server(
         settings,
         open_client=doors.open_client,
-        close_seconds=_CLOSE_SECONDS,
+        close_seconds=seconds,
         local_files=False,
         read_only=read_only,
     )
-    return partial(_serve_http, server, doors, settings, http)
+    end = End(front, _HTTP_LEAVE_SECONDS, seconds)
+    return partial(_serve_http, server, doors, settings, http, end)
+
+
+def _seconds_left(settings: imagen.Settings, front: Front) -> float:
+    """Return how long what is in flight may take once the server ends."""
+    if not front.is_there:
+        return _CLOSE_SECONDS
+    if settings.salvage_seconds == _LIBRARY_SALVAGE_SECONDS:
+        return _SALVAGE_SECONDS
+    return settings.salvage_seconds
 
 
 def _run(serve: Callable[[], Awaitable[None]]) -> int:
@@ -162,21 +185,22 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve_stdio(server: MCPServer[ServerState]) -> None:
-    from ._stdio import serve_stdio
+async def _serve_stdio(server: MCPServer[ServerState], end: End) -> None:
+    from ._stdio import claim_wire, serve_stdio
 
-    def leave() -> None:
-        _leave_within(_STDIO_STOP_SECONDS)
+    async with claim_wire() as wire, trio.open_nursery() as outside:
+        outside.start_soon(end.leave_in_time, wire)
+        async with trio.open_nursery() as nursery:
 
-    async with trio.open_nursery() as nursery:
+            def stop() -> None:
+                end.begin()
+                nursery.cancel_scope.cancel("the host ends the server")
 
-        def stop() -> None:
-            leave()
-            nursery.cancel_scope.cancel("a signal came")
-
-        await nursery.start(_watch_signals, stop)
-        await serve_stdio(server, on_end=leave)
-        nursery.cancel_scope.cancel("the client has left")
+            # Outside, as a second signal must not kill what finishes.
+            await outside.start(watch_end, end.front, stop)
+            await serve_stdio(server, wire, on_end=end.begin)
+            nursery.cancel_scope.cancel("the client has left")
+        outside.cancel_scope.cancel("the server has ended")
 
 
 async def _serve_http(
@@ -184,6 +208,7 @@ async def _serve_http(
     doors: MountedApps,
     settings: imagen.Settings,
     address: tuple[str, int],
+    end: End,
 ) -> None:
     from ._http import serve_http
 
@@ -194,49 +219,25 @@ async def _serve_http(
     stopping = trio.Event()
 
     def stop() -> None:
-        _leave_within(_HTTP_STOP_SECONDS)
+        end.begin()
         stopping.set()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(_watch_signals, stop)
-        await serve_http(server, address, doors=doors, stop=stopping.wait, on_listening=_say_where)
+        nursery.start_soon(end.leave_in_time)
+        await nursery.start(watch_end, end.front, stop)
+        await serve_http(
+            server,
+            address,
+            doors=doors,
+            stop=stopping.wait,
+            on_listening=_say_where,
+            end_seconds=end.longest_seconds,
+        )
         nursery.cancel_scope.cancel("the server has stopped")
 
 
 def _say_where(url: str) -> None:
     print(f"imagen-mcp listens at {url}", file=sys.stderr, flush=True)
-
-
-async def _watch_signals(stop: Callable[[], None], *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(*_ending_signals()) as signals:
-        task_status.started()
-        async for _ in signals:
-            stop()
-
-
-def _ending_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that end the server; the end of the terminal is one,
-    unless nohup ignores it.
-    """
-    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
-    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
-        return signal.SIGINT, signal.SIGTERM
-    return signal.SIGINT, signal.SIGTERM, hangup
-
-
-def _leave_within(seconds: float) -> None:
-    """End the process after a bound, e.g. if a drawing thread cannot be
-    interrupted.
-    """
-
-    def leave() -> None:
-        # The ledger is written before anything is sent: the attempts stay in it
-        # as in flight.
-        os._exit(0)
-
-    timer = threading.Timer(seconds, leave)
-    timer.daemon = True
-    timer.start()
 
 
 if __name__ == "__main__":

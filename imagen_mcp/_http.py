@@ -86,14 +86,17 @@ async def serve_http(
     doors: MountedApps,
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str], None],
+    end_seconds: float = 60.0,
 ) -> None:
     """Serve until `stop` returns; `on_listening` gets the URL, with the port
-    that the system chose for port 0.
+    that the system chose for port 0. The client may take `end_seconds` to
+    close.
     """
     host, port = address
     config = hypercorn.config.Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.graceful_timeout = _GRACE_SECONDS
+    config.shutdown_timeout = end_seconds
     config.loglevel = "WARNING"
     app = server.streamable_http_app(host=host)
     doors.mount(app)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 import anyio
 import trio
@@ -27,25 +28,54 @@ from mcp.types import jsonrpc_message_adapter
 
 from ._context import ServerState
 
-__all__ = ["serve_stdio"]
+__all__ = ["Wire", "claim_wire", "serve_stdio"]
 
 _LONGEST_LINE = 64 << 20
 _PIPE_BYTES = 1 << 20
 
 
+class Wire(NamedTuple):
+    """Streams to and from the client."""
+
+    reading: trio.lowlevel.FdStream
+    writing: trio.lowlevel.FdStream
+
+    def close(self) -> None:
+        """Close both: the client sees the end at once."""
+        self.reading.close()
+        self.writing.close()
+
+
+@asynccontextmanager
+async def claim_wire() -> AsyncIterator[Wire | None]:
+    """Take over the standard streams of the process, which are given up
+    permanently. None on Windows, where the SDK has its own way.
+    """
+    if sys.platform == "win32":
+        yield None
+        return
+    input_fd, output_fd = _claim_standard_streams()
+    async with (
+        trio.lowlevel.FdStream(input_fd) as reading,
+        trio.lowlevel.FdStream(output_fd) as writing,
+    ):
+        yield Wire(reading, writing)
+
+
 async def serve_stdio(
-    server: MCPServer[ServerState], *, on_end: Callable[[], None] = lambda: None
+    server: MCPServer[ServerState],
+    wire: Wire | None,
+    *,
+    on_end: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves one client until it closes its end; `on_end` is called at that
     moment, before the lifespan is closed.
-
-    The standard streams of the process are given up permanently.
     """
     # The SDK has no public way to run a custom transport; its conformance
     # server takes this one too.
     low = server._lowlevel_server
     options = low.create_initialization_options(NotificationOptions(tools_changed=True))
-    if sys.platform == "win32":
+    if wire is None:
         async with stdio_server() as (receive, send):
             await low.run(receive, send, options)
         return
@@ -56,14 +86,9 @@ async def serve_stdio(
         on_end()
         incoming_send.close()
 
-    input_fd, output_fd = _claim_standard_streams()
-    async with (
-        trio.lowlevel.FdStream(input_fd) as reading,
-        trio.lowlevel.FdStream(output_fd) as writing,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(_read, reading, incoming_send, end)
-        nursery.start_soon(_write, writing, outgoing_receive, end)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_read, wire.reading, incoming_send, end)
+        nursery.start_soon(_write, wire.writing, outgoing_receive, end)
         await low.run(incoming, outgoing, options)
         nursery.cancel_scope.cancel()
 
@@ -79,7 +104,7 @@ async def _read(
             async for chunk in stream:
                 for line in lines.feed(chunk):
                     await messages.send(_parse(line))
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError, trio.ClosedResourceError):
             # The server ended first, or the writer found out that the client is
             # gone.
             return
@@ -141,9 +166,9 @@ async def _write(
             async for item in messages:
                 text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await stream.send_all(text.encode() + b"\n")
-        except trio.BrokenResourceError:
-            # The client has gone: further output is dropped, so that no task
-            # waits to write it.
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # The client has gone, or the server has left it: further output is
+            # dropped, so that no task waits to write it.
             end()
             async for _ in messages:
                 pass

@@ -342,6 +342,20 @@ class SessionStore:
         costs = (row.reserved_usd if row.settled_usd is None else row.settled_usd for row in rows)
         return sum((usd for usd in costs if usd is not None), Decimal(0))
 
+    async def in_flight_elsewhere(self, session: StoredSession) -> bool:
+        """Return True if another open client still works on images of a
+        session, e.g. a server that outlives its host to finish them.
+        """
+        owners = {
+            row.owner
+            for row in await self._ledger.of_batch(session.id)
+            if row.state in ("reserved", "sent", "accepted") and row.owner != self._owner
+        }
+        for owner in owners:
+            if await self._runtime.is_open(owner):
+                return True
+        return False
+
     async def unsettled(self, session: StoredSession, told: frozenset[int]) -> Sequence[Failure]:
         """Return a failure for each image that may be paid and is missing;
         `told` are the indexes with an outcome.

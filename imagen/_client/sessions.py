@@ -249,6 +249,11 @@ class Session:
         self._step("started")
         await self._catch_up(await store.outcomes(stored), store)
         await recovery.wait_ended(self.id)
+        while await store.in_flight_elsewhere(stored):
+            await self._catch_up(await store.outcomes(stored), store)
+            await trio.sleep(_FOLLOW_SECONDS)
+            await recovery.resolve_dead()
+            await recovery.wait_ended(self.id)
         await self._catch_up(await store.outcomes(stored), store)
         for failure in await store.unsettled(stored, self._told):
             await self._add(failure, store)

@@ -166,8 +166,7 @@ class Engine(InFlight[RunningAttempt]):
             return
         else:
             error = OutcomeUnknownError(
-                f"No reply came within the {self._salvage_seconds:g} seconds of salvage; the image"
-                " may be billed."
+                "No reply came before its caller stopped waiting for it; the image may be billed."
             )
         await self._settlement.fail(attempt, error)
 

@@ -164,3 +164,20 @@ async def test_what_broke_a_batch_is_told_elsewhere(autojump_clock, tmp_path):
         await followed.wait_finished()
         assert followed.state == session.state
         assert (followed.error is None) == (session.error is None)
+
+
+async def test_a_session_is_resumed_while_another_process_finishes_what_it_had_sent(
+    autojump_clock, tmp_path
+):
+    works = Works(seconds=5)
+    async with works.open(tmp_path) as one, works.open(tmp_path) as other:
+        session = one.start_session("x", n=5, max_at_once=2, model="job-1")
+        await trio.sleep(2)
+        session.cancel()
+        await trio.sleep(0.1)
+        assert one.in_flight == 2
+        resumed = await other.resume_session(session.id)
+        await resumed.wait_finished()
+        assert resumed.state == "COMPLETED"
+        assert sorted(image.index for _, image in resumed.images) == list(range(5))
+    assert works.orders == 5

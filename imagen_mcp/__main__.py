@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,6 +41,11 @@ _SALVAGE_SECONDS = 180.0
 # For these the SDK refuses requests that name another host: a page in a browser
 # must not reach the server by DNS rebinding.
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_NO_LIMIT = (
+    "imagen-mcp: there is no spending limit. Set [[budgets]] or confirm_above_usd in imagen.toml,"
+    " or usd_per_day of each token."
+)
 
 _BY_HAND = """\
 imagen-mcp speaks the Model Context Protocol: an assistant starts it, not a user.
@@ -102,10 +108,10 @@ def _read_address(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8765")
-    if host not in _LOOPBACK:
+    if host not in _LOOPBACK and not os.environ.get("IMAGEN_MCP_TOKENS", "").strip():
         raise argparse.ArgumentTypeError(
-            f"{host} may be reached from other machines, and this server has no login: use"
-            " 127.0.0.1, and put a proxy that asks for a password before it"
+            f"{host} may be reached from other machines, and this server has no login: give people"
+            " tokens (IMAGEN_MCP_TOKENS), or use 127.0.0.1"
         )
     return host, int(port)
 
@@ -144,8 +150,10 @@ def _prepare(
         server = make_server(settings, close_seconds=seconds, read_only=read_only)
         return partial(_serve_stdio, server, End(front, _STDIO_LEAVE_SECONDS, seconds))
     # Here, as a missing hypercorn is better reported before anything is opened.
-    from ._http import MountedApps
+    from ._http import MountedApps, auth_settings
+    from ._people import read_people
 
+    people = read_people()
     doors = MountedApps(settings)
     server = make_server(
         settings,
@@ -153,6 +161,8 @@ def _prepare(
         close_seconds=seconds,
         local_files=False,
         read_only=read_only,
+        people=people,
+        auth=auth_settings(http) if people else None,
     )
     end = End(front, _HTTP_LEAVE_SECONDS, seconds)
     return partial(_serve_http, server, doors, settings, http, end)
@@ -230,14 +240,34 @@ async def _serve_http(
             address,
             doors=doors,
             stop=stopping.wait,
-            on_listening=_say_where,
+            on_listening=partial(_say_where, settings),
             end_seconds=end.longest_seconds,
         )
         nursery.cancel_scope.cancel("the server has stopped")
 
 
-def _say_where(url: str) -> None:
-    print(f"imagen-mcp listens at {url}", file=sys.stderr, flush=True)
+def _is_limited(settings: imagen.Settings) -> bool:
+    """Return True if spending has a limit, or there is nothing to pay for."""
+    from ._models import is_available, price_range
+
+    paid = (
+        model
+        for model in settings.load_catalog()
+        if is_available(model, settings) and price_range(model)[1] != 0
+    )
+    return bool(settings.budgets) or settings.confirm_above_usd is not None or not any(paid)
+
+
+def _say_where(settings: imagen.Settings, url: str) -> None:
+    from ._people import read_people
+
+    people = read_people()
+    has_own_limits = bool(people) and all(one.usd_per_day is not None for one in people)
+    lines = [f"imagen-mcp listens at {url}"]
+    if not has_own_limits and not _is_limited(settings):
+        lines.insert(0, _NO_LIMIT)
+    # The last line has the URL.
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""MCP over Streamable HTTP, on hypercorn's Trio worker. For this machine only:
-there is no login, and images cost money.
+"""MCP over Streamable HTTP, on hypercorn's Trio worker. Without tokens it is for
+this machine only, as images cost money.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,18 +14,22 @@ import hypercorn.config
 import hypercorn.trio
 import trio
 from mcp.server import MCPServer
+from mcp.server.auth.settings import AuthSettings
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import imagen
 
 from ._context import ServerState
 
-__all__ = ["MountedApps", "serve_http"]
+__all__ = ["MountedApps", "auth_settings", "serve_http"]
 
 # Event streams stay open as long as the client likes; a stop waits this long
 # for replies in flight.
 _GRACE_SECONDS = 1.0
+_PATH = "/mcp"
 
 
 class MountedApps:
@@ -79,6 +84,57 @@ class MountedApps:
         await self._links(scope, receive, send)
 
 
+def auth_settings(address: tuple[str, int]) -> AuthSettings:
+    """Return what clients without a token are told: the address of the server,
+    and who issues tokens for it.
+
+    Raises:
+        ConfigurationError: an address is wrong.
+    """
+    url = os.environ.get("IMAGEN_MCP_URL", "").strip() or f"http://{_host_port(address)}{_PATH}"
+    issuer = os.environ.get("IMAGEN_MCP_ISSUER", "").strip() or url.removesuffix(_PATH)
+    try:
+        # Tokens of the file are for this server alone, and say no resource.
+        return AuthSettings.model_validate(
+            {"issuer_url": issuer, "resource_server_url": url, "validate_token_resource": False}
+        )
+    except ValueError:
+        raise imagen.ConfigurationError(
+            "IMAGEN_MCP_URL and IMAGEN_MCP_ISSUER are URLs such as https://images.example.com/mcp."
+        ) from None
+
+
+def _host_port(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _say_health(_: Request) -> Response:
+    return JSONResponse({"status": "ok", "version": imagen.version()})
+
+
+class _ClosesOnRequest:
+    """Application that closes the connection of a client that says so; hypercorn
+    leaves that to applications.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        said = dict(scope.get("headers", ())).get(b"connection", b"").lower()
+        if scope["type"] != "http" or b"close" not in said:
+            await self._app(scope, receive, send)
+            return
+
+        async def send_closing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, send_closing)
+
+
 async def serve_http(
     server: MCPServer[ServerState],
     address: tuple[str, int],
@@ -92,17 +148,17 @@ async def serve_http(
     that the system chose for port 0. The client may take `end_seconds` to
     close.
     """
-    host, port = address
     config = hypercorn.config.Config()
-    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    config.bind = [_host_port(address)]
     config.graceful_timeout = _GRACE_SECONDS
     config.shutdown_timeout = end_seconds
     config.loglevel = "WARNING"
-    app = server.streamable_http_app(host=host)
+    app = server.streamable_http_app(host=address[0], streamable_http_path=_PATH)
+    app.add_route("/health", _say_health)
     doors.mount(app)
     # The SDK's type of an ASGI application is Starlette's, which hypercorn's
     # spells out differently.
-    serve = partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop)  # type: ignore[arg-type]
+    serve = partial(hypercorn.trio.serve, _ClosesOnRequest(app), config, shutdown_trigger=stop)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         binds = await nursery.start(serve)
-        on_listening(f"{binds[0]}/mcp")
+        on_listening(f"{binds[0]}{_PATH}")

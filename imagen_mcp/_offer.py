@@ -59,6 +59,7 @@ class Offer:
         self._catalog = catalog
         self._today = today
         self._served: tuple[datetime.date, frozenset[str]] | None = None
+        self._known = self.listed
 
     @property
     def listed(self) -> frozenset[str]:
@@ -67,6 +68,11 @@ class Offer:
         if self._served is None or self._served[0] != today:
             self._served = today, self._serve(today)
         return self._served[1]
+
+    def has_changed(self) -> bool:
+        """Return True if the list is another one than when it was last asked."""
+        before, self._known = self._known, self.listed
+        return before != self._known
 
     def _serve(self, today: datetime.date) -> frozenset[str]:
         operations = {

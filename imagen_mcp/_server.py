@@ -23,7 +23,7 @@ from pydantic import AnyUrl, ValidationError
 
 import imagen
 
-from ._context import ServerState, ToolContext, client_of
+from ._context import ServerState, ToolContext, client_of, offer_of_caller
 from ._offer import Offer
 from ._results.chat_errors import name_sellers, sentence
 from ._results.generation import failed
@@ -47,9 +47,14 @@ class Server(MCPServer[ServerState]):
     """
 
     def offer(self, offer: Offer) -> None:
-        """Restrict the tools to an offer."""
-        self._offer = offer
-        self._known_list = offer.listed
+        """Restrict the tools to an offer, outside of requests of people with one
+        of their own.
+        """
+        self._default_offer = offer
+
+    @property
+    def _offer(self) -> Offer:
+        return offer_of_caller() or self._default_offer
 
     async def list_tools(self) -> list[Tool]:
         listed = self._offer.listed
@@ -79,8 +84,7 @@ class Server(MCPServer[ServerState]):
 
     async def _say_changes(self, context: ToolContext) -> None:
         """Tell clients that the list of tools is another one than before."""
-        before, self._known_list = self._known_list, self._offer.listed
-        if before != self._known_list:
+        if self._offer.has_changed():
             await context.session.send_tool_list_changed()
             await context.notify_tools_changed()
 

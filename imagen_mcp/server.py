@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import msgspec
 import trio
 from mcp.server import MCPServer
+from mcp.server.auth.settings import AuthSettings
 from mcp.types import ToolAnnotations
 
 import imagen
@@ -15,6 +16,7 @@ import imagen
 from ._context import ServerState, remember_state
 from ._models import is_available, live_models
 from ._offer import Offer, read_choice
+from ._people import Person, Tokens, settings_of
 from ._resources import add_resources
 from ._server import Server
 from ._tools.generation import (
@@ -102,6 +104,8 @@ def make_server(
     close_seconds: float | None = None,
     local_files: bool = True,
     read_only: bool = False,
+    people: Sequence[Person] = (),
+    auth: AuthSettings | None = None,
 ) -> MCPServer[ServerState]:
     """A server whose client is opened by `open_client` for as long as the
     server's lifespan.
@@ -109,7 +113,8 @@ def make_server(
     With `local_files` callers may name input files of this machine, as they are
     its own user. When the server ends, what is in flight gets `close_seconds`
     to finish; None leaves that to the client's settings. With `read_only` no
-    tool changes anything.
+    tool changes anything. Over HTTP, `people` with `auth` are let in by their
+    tokens only, each with a home of their own.
 
     Raises:
         ConfigurationError: the user's table of models or choice of tools is
@@ -118,25 +123,28 @@ def make_server(
     catalog = settings.load_catalog()
     offer = Offer(settings, catalog, _choose(read_only))
 
-    # The tools ask before they start anything: see _money.
-    unlimited = msgspec.structs.replace(settings, confirm_above_usd=None)
-
     @asynccontextmanager
     async def lifespan(_: MCPServer[ServerState]) -> AsyncIterator[ServerState]:
-        async with open_client(unlimited) as client, trio.open_nursery() as nursery:
-            nursery.start_soon(client.sessions.heed_stops)
-            try:
-                yield ServerState(
-                    client,
-                    {},
-                    local_files,
-                    settings.confirm_above_usd,
-                    lambda: offer.listed,
+        async with AsyncExitStack() as stack:
+
+            async def open_state(own: imagen.Settings, own_offer: Offer) -> ServerState:
+                # The tools ask before they start anything: see _money.
+                unlimited = msgspec.structs.replace(own, confirm_above_usd=None)
+                client = await stack.enter_async_context(open_client(unlimited))
+                return ServerState(client, own_offer, {}, local_files, own.confirm_above_usd)
+
+            states = {
+                person.name: await open_state(
+                    settings_of(person, settings),
+                    Offer(settings, catalog, _choose(read_only or person.read_only)),
                 )
-            finally:
-                nursery.cancel_scope.cancel("the server ends")
-                if close_seconds is not None:
-                    client.bound_salvage(close_seconds)
+                for person in people
+            }
+            # The last one is there for callbacks and links.
+            state = await open_state(settings, offer)
+            clients = [one.client for one in (state, *states.values())]
+            async with _heeding(clients, close_seconds):
+                yield state._replace(people=states)
 
     server = Server(
         "imagen",
@@ -147,6 +155,8 @@ def make_server(
         instructions=_instruct(offer, settings, catalog),
         version=imagen.version(),
         lifespan=lifespan,
+        auth=auth,
+        token_verifier=Tokens(people) if auth is not None else None,
         # The SDK configures logging for the whole process, at INFO.
         log_level="WARNING",
     )
@@ -157,6 +167,26 @@ def make_server(
     server.offer(offer)
     server.middleware.append(remember_state)
     return server
+
+
+@asynccontextmanager
+async def _heeding(
+    clients: Sequence[imagen.Client], close_seconds: float | None
+) -> AsyncIterator[None]:
+    """Heed what other processes ask of the clients; end them all at once, as
+    they close one after the other.
+    """
+    async with trio.open_nursery() as nursery:
+        for client in clients:
+            nursery.start_soon(client.sessions.heed_stops)
+        try:
+            yield
+        finally:
+            nursery.cancel_scope.cancel("the server ends")
+            for client in clients:
+                client.sessions.cancel_all()
+                if close_seconds is not None:
+                    client.bound_salvage(close_seconds)
 
 
 def _choose(read_only: bool) -> frozenset[str]:

@@ -218,7 +218,7 @@ def _count(reply: BatchReply) -> str:
 
 
 def _describe(found: Found) -> str:
-    return describe(found.image, f"ImageInfo {found.number}")
+    return describe(found.image, f"Image {found.number}")
 
 
 def _complaints(problems: Sequence[Problem]) -> list[str]:

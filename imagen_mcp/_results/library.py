@@ -145,7 +145,7 @@ def _line(image: imagen.Image) -> str:
 
 
 def _lines(image: imagen.Image, reply: ShowReply) -> list[str]:
-    lines = [describe(image, f"ImageInfo {image.id}")]
+    lines = [describe(image, f"Image {image.id}")]
     lines += [f"Prompt: {clip(image.prompt)}"] if image.prompt else []
     lines += [f"Tags: {', '.join(reply.tags)}"] if reply.tags else []
     lines += [f"Stars: {reply.rating} of 5"] if reply.rating else []

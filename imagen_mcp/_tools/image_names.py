@@ -15,7 +15,7 @@ import trio
 
 import imagen
 
-from .._context import ToolContext, client_of
+from .._context import ToolContext, client_of, current_state
 from .._results.text import clip_line
 
 __all__ = ["find_image", "id_in", "image_source", "image_sources"]
@@ -69,7 +69,7 @@ async def image_source(ctx: ToolContext, name: str) -> imagen.ImageSource:
     """
     if name.strip().lower().startswith(("https://", "data:")):
         return name
-    if ctx.request_context.lifespan_context.local_files and not _is_uri(name):
+    if current_state().local_files and not _is_uri(name):
         return await _local_source(ctx, name)
     if _is_uri(name) or _is_long_enough(name):
         return await find_image(ctx, name)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 import imagen
 
-from .._context import ToolContext, client_of
+from .._context import ToolContext, client_of, current_state
 from .._results.generation import CostReply
 from .._results.text import dollars, spoken
 
@@ -63,7 +63,7 @@ async def ask_first(
     Raises:
         BudgetExceededError: the user refused, or only the assistant can ask.
     """
-    shop = ctx.request_context.lifespan_context
+    shop = current_state()
     if limits.max_cost_usd is None and shop.confirm_above_usd is None:
         return None
     with noting_retirement():
@@ -88,7 +88,7 @@ async def ask_first(
 def estimate(ctx: ToolContext, request: imagen.Request, count: int) -> CostReply:
     """Return the cost of `count` images of one request."""
     client = client_of(ctx)
-    limit = ctx.request_context.lifespan_context.confirm_above_usd
+    limit = current_state().confirm_above_usd
     quote = client.quote([request] * count)
     high = quote.high_usd
     return CostReply(

@@ -19,7 +19,7 @@ from pydantic import Field
 
 import imagen
 
-from .._context import ServerState, ToolContext, client_of, current_client
+from .._context import ServerState, ToolContext, client_of, current_client, current_state
 from .._resources import COLLECTION_URI
 from .._results.text import clip_line
 from .image_names import find_image
@@ -126,7 +126,7 @@ async def refine_image(
 
 def _ways(ctx: ToolContext) -> str:
     """Return what a listed tool is good for."""
-    listed = ctx.request_context.lifespan_context.tools()
+    listed = current_state().offer.listed
     ways = [f"{tool} for {what}" for tool, what in _WAYS.items() if tool in listed]
     return ", ".join(ways) or "a new prompt for generate_image"
 

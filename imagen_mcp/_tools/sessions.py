@@ -11,7 +11,7 @@ from mcp.types import InputRequiredResult
 
 import imagen
 
-from .._context import ToolContext, client_of
+from .._context import ToolContext, client_of, current_state
 from .._results.generation import Found, batch_reply, failed, image_reply
 from .money import Limits, ask_first, noting_retirement
 from .parameters import (
@@ -56,9 +56,16 @@ async def stop(ctx: ToolContext, session_id: str) -> imagen.Session:
 
 async def resume(ctx: ToolContext, session_id: str) -> imagen.Session:
     """Make the missing images of a session. The user agreed to the whole cost
-    when it was started.
+    when it was started. One that runs in another process is followed.
     """
-    return await _found(ctx, client_of(ctx).resume_session(session_id))
+    client = client_of(ctx)
+    try:
+        return await _found(ctx, client.resume_session(session_id))
+    except imagen.SessionError as error:
+        followed = await session_of(ctx, session_id)
+        if followed.finished:
+            raise error from None
+        return followed
 
 
 async def _found(ctx: ToolContext, looking: Awaitable[imagen.Session]) -> imagen.Session:
@@ -169,7 +176,7 @@ async def _start(
 
 
 def _unanswered(ctx: ToolContext) -> dict[str, float]:
-    return ctx.request_context.lifespan_context.unanswered
+    return current_state().unanswered
 
 
 async def _twin(

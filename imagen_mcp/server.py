@@ -19,6 +19,7 @@ from ._offer import Offer, read_choice
 from ._people import Person, Tokens, settings_of
 from ._resources import add_resources
 from ._server import Server
+from ._tasks import Tasks
 from ._tools.generation import (
     cancel_batch,
     estimate_cost,
@@ -76,6 +77,14 @@ _RESUMES = ToolAnnotations(destructive_hint=False, idempotent_hint=True)
 _READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _CHANGES = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
+_MAKERS = (
+    generate_image,
+    start_image_batch,
+    edit_image,
+    create_variations,
+    enhance_image,
+    restyle_image,
+)
 _TOOLS: tuple[tuple[Callable[..., Awaitable[object]], str, ToolAnnotations], ...] = (
     (generate_image, "Generate an image", _SPENDS),
     (edit_image, "Edit an image", _SPENDS),
@@ -155,6 +164,7 @@ def make_server(
         instructions=_instruct(offer, settings, catalog),
         version=imagen.version(),
         lifespan=lifespan,
+        extensions=[Tasks([tool.__name__ for tool in _MAKERS], settings.session_ttl_seconds)],
         auth=auth,
         token_verifier=Tokens(people) if auth is not None else None,
         # The SDK configures logging for the whole process, at INFO.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ async def open_client(
     settings: Settings | None = None,
     *,
     library: str | Path | Literal["home"] | None = "home",
-    on_event: EventHandler | None = None,
+    on_event: EventHandler | Sequence[EventHandler] | None = None,
     confirm: Confirm | None = None,
     http: httpx2.AsyncClient | None = None,
     transport: Callable[[ProviderAccess], Transport] | None = None,
@@ -60,7 +60,8 @@ async def open_client(
             `load_settings`.
         library: The folder for images; "home" is the one in IMAGEN_HOME, None
             keeps the bytes in memory only. The ledger is always there.
-        on_event: Notified of every event of the client.
+        on_event: Notified of every event of the client; several are notified
+            in their order.
         confirm: Is asked, with a quote and the number of images, where
             `confirm_above_usd` of the settings is passed.
         http: An `httpx2.AsyncClient` of the caller's, with proxies and
@@ -85,7 +86,7 @@ async def open_client(
     """
     settings = load_settings() if settings is None else settings
     workers = ThreadWorkers() if workers is None else workers
-    events = EventRelay(on_event)
+    events = EventRelay(*_handlers(on_event))
     connections = ProviderConnections(
         settings, transport or partial(open_http, settings, http, workers=workers), workers
     )
@@ -102,7 +103,7 @@ async def open_client(
                 ledger=Ledger(database),
                 set_aside=SetAside(settings.home / "set-aside", workers),
                 owner=lock.id,
-                library=_open_library(settings, library, database, workers, clock),
+                library=_open_library(settings, library, database, workers, clock, events),
                 workers=workers,
                 connections=connections,
                 job_waiters=JobWaiters(),
@@ -131,6 +132,14 @@ async def open_client(
     events.raise_error()
 
 
+def _handlers(
+    on_event: EventHandler | Sequence[EventHandler] | None,
+) -> Sequence[EventHandler]:
+    if on_event is None:
+        return ()
+    return (on_event,) if callable(on_event) else on_event
+
+
 async def _close(call: Callable[[], Awaitable[None]]) -> None:
     with trio.move_on_after(_CLOSE_SECONDS):
         await call()
@@ -142,12 +151,13 @@ def _open_library(
     database: Database,
     workers: Workers,
     now: Callable[[], float],
+    emit: EventHandler,
 ) -> Library | None:
     if library is None:
         return None
     folder = settings.home / "images" if library == "home" else Path(library).absolute()
     forget = partial(remove_renditions, settings.home / RENDITIONS_FOLDER)
-    return Library(folder, database, workers, now=now, on_removed=forget)
+    return Library(folder, database, workers, now=now, on_removed=forget, emit=emit)
 
 
 def _confirmation(settings: Settings, confirm: Confirm | None) -> Confirmation | None:

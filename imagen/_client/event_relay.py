@@ -15,13 +15,14 @@ class EventRelay:
     is raised at the end.
     """
 
-    def __init__(self, handler: EventHandler | None) -> None:
-        self._handler = handler
+    def __init__(self, *handlers: EventHandler) -> None:
+        self._handlers = handlers
         self._error: Exception | None = None
         self._failed: list[EventHandler] = []
 
     def __call__(self, event: Event) -> None:
-        self.tell(self._handler, event)
+        for handler in self._handlers:
+            self.tell(handler, event)
 
     def also_to(self, handler: EventHandler | None) -> Callable[[Event], None]:
         """Return a callable that notifies one more handler, e.g. of a single

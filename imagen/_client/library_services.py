@@ -49,7 +49,9 @@ def open_library_services(
     on = (database, library, renditions, workers)
     publisher = None
     if settings.store is not None:
-        publisher = Publisher(database, workers, settings.store, read=read, now=now)
+        publisher = Publisher(
+            database, workers, settings.store, read=read, now=now, emit=runtime.emit
+        )
     return LibraryServices(
         library=library,
         similar=Similar(database, workers, read=read),

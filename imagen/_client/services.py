@@ -103,4 +103,5 @@ def _open_webhooks(runtime: Runtime) -> Webhooks | None:
         secret=secret,
         url=url.reveal(),
         now=runtime.now,
+        emit=runtime.emit,
     )

@@ -29,6 +29,7 @@ from .._errors import (
 )
 from .._policy.budget import Budget, BudgetStack
 from .._requests.request import Request
+from .._results.events import EventHandler, SessionEnded, SessionExpired, SessionStarted
 from .._results.images import Failure, Image, Outcome
 from .._storage.webhooks import BatchCompleted
 from .._system.ids import new_id
@@ -67,8 +68,11 @@ class Session:
         request: Request,
         makes_missing: bool = True,
         is_followed: bool = False,
+        emit: EventHandler = lambda event: None,
     ) -> None:
+        self._emit = emit
         self.id: Final[str] = session_id or new_id()
+        self._is_stored = session_id is not None
         self._request = request
         self._makes_missing = makes_missing
         self._is_followed = is_followed
@@ -182,6 +186,9 @@ class Session:
         """Run the session. An error of its batch does not affect other
         sessions.
         """
+        self._emit(
+            SessionStarted(session_id=self.id, requested=self.requested, resumed=self._is_stored)
+        )
         try:
             with self._scope:
                 await work()
@@ -199,6 +206,16 @@ class Session:
             self._step("cancelled")
             await self._note_end(store)
             self._over.set()
+            status = self.status()
+            self._emit(
+                SessionEnded(
+                    session_id=self.id,
+                    state=self.state,
+                    succeeded=status.succeeded,
+                    failed=status.failed,
+                    cost_usd=status.cost_usd,
+                )
+            )
 
     async def _note_end(self, store: SessionStore | None) -> None:
         """Tell other processes. Without a row they ask whether this one is
@@ -286,6 +303,7 @@ class Session:
 
     def _expire(self) -> None:
         self._step("expired")
+        self._emit(SessionExpired(session_id=self.id))
         self._scope.cancel("the session has expired")
 
 
@@ -303,6 +321,7 @@ class Sessions:
         announce: Announce,
     ) -> None:
         self._nursery = runtime.nursery
+        self._emit = runtime.emit
         self._ttl_seconds = runtime.settings.session_ttl_seconds
         self._max_concurrent = runtime.settings.max_concurrent_sessions
         self._now = runtime.now
@@ -327,7 +346,9 @@ class Sessions:
             SessionError: too many run at once.
         """
         self._check_running()
-        session = self._add(Session(source.n, trio.current_time, request=source.request))
+        session = self._add(
+            Session(source.n, trio.current_time, request=source.request, emit=self._emit)
+        )
         work = partial(self._begin, session, source, parts, budget)
         self._nursery.start_soon(
             session._run, work, self._announce, self._store, name=f"imagen session {session.id}"
@@ -512,6 +533,7 @@ class Sessions:
                 stored.id,
                 request=stored.request,
                 makes_missing=parts is not None,
+                emit=self._emit,
             )
         )
         work = partial(session._restore, stored, self._store, self._recovery, parts)

@@ -26,11 +26,12 @@ from .._policy.retry import RetryAllowance
 from .._requests.catalog import Model
 from .._requests.options import RoutingOptions
 from .._requests.request import operation_of
-from .._results.events import BudgetAlarm
+from .._results.events import AttemptDropped, AttemptQueued, BudgetAlarm
 from .._storage.ledger import Attempt
+from .._system.ids import new_id
 from .._system.signal import Signal
 from ..providers._steps import Progress
-from .attempt import RunningAttempt
+from .attempt import FIRST, About, RunningAttempt, about_of
 from .planning import PlannedRequest
 from .runtime import Emit, Runtime
 
@@ -79,7 +80,7 @@ class Admission:
         settings = runtime.settings
         self._runtime = runtime
         self._resolve_dead = resolve_dead
-        self._gates = ModelGates(settings.routes)
+        self._gates = ModelGates(settings.routes, runtime.emit)
         self._patience_seconds = settings.retry.total_seconds
         self._rate_limits = {
             name: access.rate_limit for name, access in settings.access.items() if access.rate_limit
@@ -97,9 +98,15 @@ class Admission:
         return self._gates.allowance(provider)
 
     async def admit(
-        self, planned: PlannedRequest, context: CallContext, *, has_alternative: bool
+        self,
+        planned: PlannedRequest,
+        context: CallContext,
+        *,
+        has_alternative: bool,
+        about: About,
     ) -> RunningAttempt:
-        """Reserve a place, money and a row for one request.
+        """Reserve a place, money and a row for one request. The subscriber is
+        notified of both ends of the wait.
 
         A cancellation leaves nothing reserved.
 
@@ -108,6 +115,26 @@ class Admission:
             RateLimitError: there is no slot, and the caller does not wait.
             ImagenError: the provider refused the account, or its model is down.
         """
+        queued_at = trio.current_time()
+        context.emit(AttemptQueued(**about))
+        try:
+            attempt = await self._admit(
+                planned, context, has_alternative=has_alternative, about=about
+            )
+        except BaseException as error:
+            context.emit(_dropped(about, queued_at, error))
+            raise
+        attempt.note_reserved(trio.current_time() - queued_at)
+        return attempt
+
+    async def _admit(
+        self,
+        planned: PlannedRequest,
+        context: CallContext,
+        *,
+        has_alternative: bool,
+        about: About,
+    ) -> RunningAttempt:
         provider = planned.provider.name
         if (locked := context.lockouts.get(provider)) is not None:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
@@ -117,7 +144,7 @@ class Admission:
             patience_seconds=self._patience_seconds,
         )
         try:
-            attempt = await self.reserve(planned, context)
+            attempt = await self._reserve(planned, context, about)
         except BaseException:
             entry.drop()
             raise
@@ -132,9 +159,23 @@ class Admission:
             RateLimitError: there is no slot, and the caller does not wait.
             StorageError: the disk is full.
         """
+        about = about_of(new_id(), planned, FIRST, self._runtime)
+        queued_at = trio.current_time()
+        context.emit(AttemptQueued(**about))
+        try:
+            attempt = await self._reserve(planned, context, about)
+        except BaseException as error:
+            context.emit(_dropped(about, queued_at, error))
+            raise
+        attempt.note_reserved(trio.current_time() - queued_at)
+        return attempt
+
+    async def _reserve(
+        self, planned: PlannedRequest, context: CallContext, about: About
+    ) -> RunningAttempt:
         stack = context.budget_stack
         reservation = await stack.admit(planned.quote, wait=context.wait)
-        attempt = RunningAttempt(self._runtime, planned, reservation, context.emit)
+        attempt = RunningAttempt(self._runtime, planned, reservation, context.emit, about)
         try:
             if self._closed:
                 raise ConfigurationError(
@@ -257,3 +298,11 @@ class Admission:
         if model.rate_limit is not None:
             rates.append(Rate(column="model", name=model.id, limit=model.rate_limit))
         return rates
+
+
+def _dropped(about: About, queued_at: float, error: BaseException) -> AttemptDropped:
+    return AttemptDropped(
+        **about,
+        waited_seconds=trio.current_time() - queued_at,
+        error=error if isinstance(error, ImagenError) else None,
+    )

@@ -20,7 +20,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TypedDict
+from typing import Final, NamedTuple, TypedDict
+from urllib.parse import urlsplit
 
 import trio
 
@@ -28,25 +29,88 @@ from .._errors import ImagenError, StorageError
 from .._policy.budget import Reservation
 from .._policy.model_gate import GateEntry
 from .._requests.request import Request
-from .._results.events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
-from .._results.images import Outcome
-from .._storage.ledger import AttemptRecord
+from .._results.events import (
+    AttemptAccepted,
+    AttemptEnded,
+    AttemptReserved,
+    AttemptSent,
+    Event,
+    PreviewReceived,
+    ProgressReported,
+    TryReason,
+)
+from .._results.images import Cost, Outcome
+from .._storage.ledger import AttemptRecord, State
 from .._system.ids import new_id
 from .._transport.driver import ExchangeObserver
 from .._transport.received import ReceivedReplies, ReceivedReply
-from ..providers._steps import Cancellable, HttpResponse, JobAccepted, PartialImage, Progress, Wait
+from ..providers._steps import (
+    Cancellable,
+    HttpResponse,
+    JobAccepted,
+    PartialImage,
+    Progress,
+    Usage,
+    Wait,
+)
 from .planning import PlannedRequest
 from .runtime import Emit, Runtime
 
-__all__ = ["RunningAttempt"]
+__all__ = ["FIRST", "About", "RunningAttempt", "Trial", "about_of"]
+
+# Names of the id that a provider gives a request, the most common first.
+_REQUEST_ID_HEADERS = (
+    "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "apim-request-id",
+    "x-goog-request-id",
+    "x-fal-request-id",
+)
 
 
-class _About(TypedDict):
+class Trial(NamedTuple):
+    """Place of an attempt among those at one model."""
+
+    number: int = 1
+    why: TryReason = "first"
+
+
+FIRST: Final = Trial()
+
+
+class About(TypedDict):
+    """The fields that every event of an attempt has."""
+
     attempt_id: str
     indexes: tuple[int, ...]
     request: Request
     model: str
     provider: str
+    batch_id: str | None
+    try_number: int
+    why: TryReason
+    reserved_usd: Decimal | None
+    server: str | None
+    economy: bool
+
+
+def about_of(attempt_id: str, planned: PlannedRequest, trial: Trial, runtime: Runtime) -> About:
+    """Return the fields of every event of an attempt."""
+    base_url = runtime.settings.access[planned.provider.name].base_url
+    return {
+        "attempt_id": attempt_id,
+        "indexes": planned.indexes,
+        "request": planned.request,
+        "model": planned.model.id,
+        "provider": planned.provider.name,
+        "batch_id": planned.batch_id,
+        "try_number": trial.number,
+        "why": trial.why,
+        "reserved_usd": planned.quote.high_usd,
+        "server": None if base_url is None else urlsplit(base_url).hostname,
+        "economy": planned.economy,
+    }
 
 
 class RunningAttempt(ExchangeObserver):
@@ -57,9 +121,15 @@ class RunningAttempt(ExchangeObserver):
     """
 
     def __init__(
-        self, runtime: Runtime, planned: PlannedRequest, reservation: Reservation, emit: Emit
+        self,
+        runtime: Runtime,
+        planned: PlannedRequest,
+        reservation: Reservation,
+        emit: Emit,
+        about: About | None = None,
     ) -> None:
-        self.id = new_id()
+        self._about: About = about or about_of(new_id(), planned, FIRST, runtime)
+        self.id = self._about["attempt_id"]
         self.planned = planned
         self.reservation = reservation
         self.gate_entry: GateEntry | None = None
@@ -71,6 +141,10 @@ class RunningAttempt(ExchangeObserver):
         self.job: JobAccepted | None = None
         self.cancellable_by = Cancellable(request=None)
         self.headers: Mapping[str, str] = {}
+        self.status: int | None = None
+        self.state: State = "reserved"
+        self.cost = Cost()
+        self.usage: Usage | None = None
         self.received = ReceivedReplies()
         self.outcomes: tuple[Outcome, ...] = ()
         self.error: ImagenError | None = None
@@ -87,8 +161,10 @@ class RunningAttempt(ExchangeObserver):
         """Return the attempt of a row in the ledger, whose job is to be collected,
         or whose replies are to be read again.
         """
-        attempt = cls(runtime, planned, Reservation((), Decimal(0)), runtime.emit)
-        attempt.id = row.id
+        about = about_of(row.id, planned, Trial(why="collect"), runtime)
+        about["reserved_usd"] = row.reserved_usd
+        attempt = cls(runtime, planned, Reservation((), Decimal(0)), runtime.emit, about)
+        attempt.state = row.state
         attempt.sent = attempt.recovered = True
         now = runtime.now()
         attempt.sent_at = trio.current_time() - max(0.0, now - (row.sent_at or now))
@@ -137,7 +213,7 @@ class RunningAttempt(ExchangeObserver):
         except StorageError:
             # The job is fetched here; no other process will know of it.
             return
-        self.job = job
+        self.note_accepted(job)
         if self.collectable and self._may_outlive_salvage:
             # The job is polled until it ends.
             self.scope.deadline = math.inf
@@ -151,7 +227,7 @@ class RunningAttempt(ExchangeObserver):
             )
 
     def answered(self, response: HttpResponse) -> None:
-        self.headers = response.headers
+        self.headers, self.status = response.headers, response.status
 
     def downloading(self, url: str) -> None:
         self.received.tried_links.add(url.strip())
@@ -166,7 +242,7 @@ class RunningAttempt(ExchangeObserver):
     def preview(self, partial: PartialImage) -> None:
         indexes = self.planned.indexes
         shown = indexes[partial.image : partial.image + 1] or indexes
-        about: _About = {**self._about, "indexes": shown}
+        about: About = {**self._about, "indexes": shown}
         self._emit(PreviewReceived(**about, data=partial.data, number=partial.number))
 
     def progress(self, progress: Progress) -> None:
@@ -178,15 +254,42 @@ class RunningAttempt(ExchangeObserver):
         """Notify the subscriber of the caller."""
         self._emit(event)
 
+    def note_reserved(self, waited_seconds: float) -> None:
+        """Note that the row is written, and notify the subscriber."""
+        self._emit(AttemptReserved(**self._about, waited_seconds=waited_seconds))
+
+    def note_accepted(self, job: JobAccepted) -> None:
+        """Note that the provider knows the job, and notify the subscriber."""
+        self.job, self.state = job, "accepted"
+        self._emit(AttemptAccepted(**self._about, job_id=job.job_id))
+
+    def note_settled(self, state: State, cost: Cost) -> None:
+        """Note how the attempt stands in the ledger."""
+        self.state, self.cost = state, cost
+
     def mark_sent(self) -> None:
         """Note that the request leaves: from here it may be billed."""
         self.sent = True
+        self.state = "sent" if self.job is None else "accepted"
         self.sent_at = trio.current_time()
         self._emit(AttemptSent(**self._about))
 
     def emit_ended(self, *, left: bool = False) -> None:
         """Notify the subscriber of the outcomes."""
-        self._emit(AttemptEnded(**self._about, outcomes=self.outcomes, left=left))
+        self._emit(
+            AttemptEnded(
+                **self._about,
+                outcomes=self.outcomes,
+                left=left,
+                state=self.state,
+                settled_usd=self.cost.usd,
+                cost_source=self.cost.source,
+                seconds=trio.current_time() - self.sent_at if self.sent else 0.0,
+                usage=self.usage,
+                status=self.status,
+                provider_request_id=_find_request_id(self.headers),
+            )
+        )
 
     def abandon(self, salvage_seconds: float, *, closing: bool = False) -> None:
         """Drop, stop or bound the attempt, as its caller has gone.
@@ -232,13 +335,6 @@ class RunningAttempt(ExchangeObserver):
         self._expected.add(job_id)
         self._runtime.job_waiters.expect(self.planned.provider.name, job_id)
 
-    @property
-    def _about(self) -> _About:
-        planned = self.planned
-        return {
-            "attempt_id": self.id,
-            "indexes": planned.indexes,
-            "request": planned.request,
-            "model": planned.model.id,
-            "provider": planned.provider.name,
-        }
+
+def _find_request_id(headers: Mapping[str, str]) -> str | None:
+    return next((headers[name] for name in _REQUEST_ID_HEADERS if name in headers), None)

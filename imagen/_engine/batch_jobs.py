@@ -75,7 +75,7 @@ class _BatchJob(ExchangeObserver):
             return
         self.job = job
         for attempt in self.attempts:
-            attempt.job = job
+            attempt.note_accepted(job)
         if self.scope.deadline < math.inf:
             self.scope.cancel("the next client collects it")
 

@@ -10,12 +10,14 @@ import trio
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError
 from .._policy.model_gate import is_lockout
 from .._policy.retry import retry_attempts
+from .._results.events import RetryScheduled, TryReason
 from .._results.images import Outcome
 from .._storage.ledger import AttemptRecord
+from .._system.ids import new_id
 from .._transport.received import ReceivedReply
 from ..providers._steps import UnmadeImage
 from .admission import Admission, CallContext
-from .attempt import RunningAttempt
+from .attempt import RunningAttempt, Trial, about_of
 from .in_flight import InFlight
 from .planning import PlannedRequest, Planner
 from .runtime import Runtime
@@ -47,7 +49,12 @@ class Engine(InFlight[RunningAttempt]):
         self._retry = runtime.settings.retry
 
     async def attempt(
-        self, planned: PlannedRequest, context: CallContext, *, has_alternative: bool = False
+        self,
+        planned: PlannedRequest,
+        context: CallContext,
+        *,
+        has_alternative: bool = False,
+        why: TryReason = "first",
     ) -> tuple[Outcome, ...]:
         """Return one outcome per index, in order; retry what cannot be paid twice.
 
@@ -64,10 +71,18 @@ class Engine(InFlight[RunningAttempt]):
         if has_alternative or not context.wait:
             policy = msgspec.structs.replace(policy, attempts=1)
         allowance = self._admission.retry_allowance(planned.provider.name)
-        async for retry in retry_attempts(policy, allowance):
+        about = about_of(new_id(), planned, Trial(why=why), self._runtime)
+
+        def tell_retry(error: ImagenError, wait_seconds: float) -> None:
+            nonlocal about
+            again = Trial(about["try_number"] + 1, "retry")
+            about = about_of(new_id(), planned, again, self._runtime)
+            context.emit(RetryScheduled(**about, error=error, wait_seconds=wait_seconds))
+
+        async for retry in retry_attempts(policy, allowance, tell_retry):
             with retry:
                 attempt = await self._admission.admit(
-                    planned, context, has_alternative=has_alternative
+                    planned, context, has_alternative=has_alternative, about=about
                 )
                 self._run(attempt)
                 return await self._wait(attempt, context)

@@ -32,7 +32,7 @@ from .batch_jobs import BatchJobs
 from .engine import Engine
 from .planning import PlannedRequest, Planner
 from .runtime import Runtime
-from .settlement import FREE, Settlement
+from .settlement import FREE, Settlement, recovered_event
 
 __all__ = ["Recovery", "failures_of"]
 
@@ -287,6 +287,7 @@ class Recovery:
         await self._ledger.settle(
             row.id, state, cost, now=self._now(), error_code=code, error_message=message
         )
+        self._runtime.emit(recovered_event(row, state, cost))
 
 
 def _request_of(row: AttemptRecord) -> Request:

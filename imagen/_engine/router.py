@@ -15,7 +15,8 @@ from .._errors import AllProvidersFailedError, BudgetExceededError, Configuratio
 from .._policy.model_gate import fallback_reason
 from .._requests.options import Routing, RoutingOptions
 from .._requests.request import Request
-from .._results.images import Outcome, failure_of
+from .._results.events import CacheHit, TryReason
+from .._results.images import Image, Outcome, failure_of
 from .._results.prices import Quote
 from .._system.nursery import open_bare_nursery
 from .admission import CallContext
@@ -102,7 +103,13 @@ class Router:
             unfit,
             context,
         )
-        return await (self._cache.run([*read.values()], wanted, make) if read else make())
+        if not read:
+            return await make()
+        outcomes = await self._cache.run([*read.values()], wanted, make)
+        for outcome in outcomes:
+            if isinstance(outcome, Image) and outcome.cached:
+                context.emit(_hit(outcome, planned_requests[0].batch_id))
+        return outcomes
 
     def quote(self, request: Request, options: RoutingOptions) -> Quote | None:
         """Return the cost of the first model that can do the request; None if
@@ -169,7 +176,9 @@ class Router:
             if not _fits(planned):
                 return await self._try_in_parts(planned_requests[position:], unfit, context)
             try:
-                return await self._attempt(planned, planned_requests[position + 1 :], context)
+                others = planned_requests[position + 1 :]
+                why: TryReason = "fallback" if failures else "first"
+                return await self._attempt(planned, others, context, why)
             except BudgetExceededError:
                 raise
             except ImagenError as error:
@@ -229,9 +238,15 @@ class Router:
         return self._planner.plan(request, indexes, planned.batch_id, model_id=planned.model.id)
 
     async def _attempt(
-        self, planned: PlannedRequest, others: list[PlannedRequest], context: CallContext
+        self,
+        planned: PlannedRequest,
+        others: list[PlannedRequest],
+        context: CallContext,
+        why: TryReason,
     ) -> tuple[Outcome, ...]:
-        first = partial(self._engine.attempt, planned, context, has_alternative=bool(others))
+        first = partial(
+            self._engine.attempt, planned, context, has_alternative=bool(others), why=why
+        )
         after = context.options.hedge_after_seconds
         if after is None:
             after = self._policy.hedge_after_seconds
@@ -243,9 +258,21 @@ class Router:
         # The second request is extra: it is sent only if money and a slot are
         # free now.
         at_once = context.without_waiting()
-        return await _hedge(
-            first, partial(self._engine.attempt, others[0], at_once, has_alternative=True), after
+        second = partial(
+            self._engine.attempt, others[0], at_once, has_alternative=True, why="hedge"
         )
+        return await _hedge(first, second, after)
+
+
+def _hit(image: Image, batch_id: str | None) -> CacheHit:
+    return CacheHit(
+        request=image.request,
+        index=image.index,
+        image_id=image.id,
+        model=image.model,
+        provider=image.provider,
+        batch_id=batch_id,
+    )
 
 
 def _fits(planned: PlannedRequest) -> bool:

@@ -19,6 +19,7 @@ import trio
 
 from .._errors import ContentFilterError, ErrorCode, ImagenError, ProviderError, StorageError
 from .._requests.translation import Adjustment
+from .._results.events import AttemptRecovered
 from .._results.images import Cost, CostSource, Failure, Image, Outcome
 from .._results.prices import cost_of, share_cost, tidy_usd
 from .._storage.database import from_nanousd, to_nanousd
@@ -40,7 +41,7 @@ from .attempt import RunningAttempt
 from .runtime import Runtime
 from .unread_replies import UnreadReplies
 
-__all__ = ["FREE", "Settlement"]
+__all__ = ["FREE", "Settlement", "recovered_event"]
 
 FREE = Cost(usd=Decimal(0), source="reported")
 _CLEANUP_SECONDS = 35.0
@@ -77,6 +78,7 @@ class Settlement:
         self._max_pixels = runtime.settings.bounds.max_pixels
         self._connections = runtime.connections
         self._now = runtime.now
+        self._emit = runtime.emit
 
     async def succeed(self, attempt: RunningAttempt, result: GeneratedImages) -> None:
         """Settle a success: the cost, the receipt, the files, the rows.
@@ -89,6 +91,7 @@ class Settlement:
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
             cost = cost_of(planned.model, planned.sent, result, economy=planned.economy)
             attempt.reservation.settle(cost.usd)
+            attempt.usage = result.usage
             result = await self._unread.bound(attempt, result)
             if all(isinstance(image, GeneratedImage) for image in result.images):
                 # The images hold all that is paid; the body takes as much memory again.
@@ -136,6 +139,7 @@ class Settlement:
         fails, the row stays in flight.
         """
         attempt.reservation.settle(cost.usd)
+        attempt.note_settled(state, cost)
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
             try:
                 await self._ledger.settle(
@@ -178,10 +182,11 @@ class Settlement:
             message = (
                 f"The program ended before {lost} had been written to the disk; they were billed."
             )
+        cost = Cost(usd=from_nanousd(receipt.cost_nanousd), source=receipt.cost_source)
         await self._ledger.settle(
             row.id,
             state,
-            Cost(usd=from_nanousd(receipt.cost_nanousd), source=receipt.cost_source),
+            cost,
             now=self._now(),
             error_code=code,
             error_message=message,
@@ -191,6 +196,7 @@ class Settlement:
                 if whole
             ],
         )
+        self._emit(recovered_event(row, state, cost))
         return True
 
     # --- the images -----------------------------------------------------------
@@ -327,6 +333,7 @@ class Settlement:
         cost: Cost,
     ) -> list[Outcome]:
         receipt = _write_receipt(outcomes, cost)
+        attempt.note_settled(receipt.state, cost)
         try:
             is_beside = bool(receipt.images) and await self._announce(attempt, receipt)
             outcomes = [await self._store(outcome, bytes_of) for outcome in outcomes]
@@ -379,6 +386,22 @@ class Settlement:
                 storage_error=error.message,
             )
         return outcome
+
+
+def recovered_event(row: AttemptRecord, state: State, cost: Cost) -> AttemptRecovered:
+    """Return the event of an attempt that is settled without a request."""
+    return AttemptRecovered(
+        attempt_id=row.id,
+        batch_id=row.batch_id,
+        model=row.model,
+        provider=row.provider,
+        operation=row.operation,
+        tag=row.tag,
+        images=row.images,
+        state=state,
+        settled_usd=cost.usd,
+        cost_source=cost.source,
+    )
 
 
 def _write_receipt(outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:

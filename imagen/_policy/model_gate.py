@@ -21,6 +21,7 @@ from .._errors import (
 )
 from .._requests.catalog import Model
 from .._requests.options import Routing
+from .._results.events import BreakerClosed, BreakerOpened, EventHandler
 from .._system.numbers import check_numbers
 from .._system.retry_after import read_rate_headers
 from .._system.signal import Signal
@@ -126,8 +127,11 @@ class ModelGate:
     through. How it ends moves all three.
     """
 
-    def __init__(self, model: Model, policy: RoutingPolicy, most: int | None) -> None:
+    def __init__(
+        self, model: Model, policy: RoutingPolicy, most: int | None, emit: EventHandler
+    ) -> None:
         self._model = model
+        self._emit = emit
         self._breaker = Breaker(
             policy.failures, policy.cooldown_seconds, policy.longest_cooldown_seconds
         )
@@ -182,6 +186,7 @@ class ModelGate:
         self, started: float, error: ImagenError | None, headers: Mapping[str, str], unix_now: float
     ) -> None:
         now = trio.current_time()
+        retry_at = self._breaker.retry_at
         match error:
             case RateLimitError():
                 self._limit.limited(self._in_flight, started, now)
@@ -194,9 +199,22 @@ class ModelGate:
             case _:
                 self._limit.succeeded()
                 self._breaker.succeeded(started)
+        self._tell_breaker(retry_at, now)
         if (news := read_rate_headers(headers, unix_now)) is not None:
             self._pause.extend(now, news.pause_seconds)
         self._end()
+
+    def _tell_breaker(self, before: float | None, now: float) -> None:
+        """Notify the subscriber if the breaker has opened, again, or closed."""
+        after = self._breaker.retry_at
+        if after == before:
+            return
+        about = {"model": self._model.id, "provider": self._model.provider}
+        self._emit(
+            BreakerClosed(**about)
+            if after is None
+            else BreakerOpened(**about, cooldown_seconds=after - now)
+        )
 
     def _drop(self, started: float) -> None:
         self._breaker.released(started)
@@ -225,8 +243,9 @@ class ModelGate:
 class ModelGates:
     """Gates of one client, by model."""
 
-    def __init__(self, policy: RoutingPolicy) -> None:
+    def __init__(self, policy: RoutingPolicy, emit: EventHandler = lambda event: None) -> None:
         self.policy = policy
+        self._emit = emit
         self._gates: dict[str, ModelGate] = {}
         self._allowances: dict[str, RetryAllowance] = {}
 
@@ -234,7 +253,7 @@ class ModelGates:
         """The way to a model."""
         if (gate := self._gates.get(model.id)) is None:
             most = model.rate_limit.max_at_once if model.rate_limit is not None else None
-            gate = self._gates[model.id] = ModelGate(model, self.policy, most)
+            gate = self._gates[model.id] = ModelGate(model, self.policy, most, self._emit)
         return gate
 
     def allowance(self, provider: str) -> RetryAllowance:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 
@@ -61,13 +63,17 @@ class RetryAllowance:
 
 
 def retry_attempts(
-    policy: RetryPolicy, allowance: RetryAllowance | None = None
+    policy: RetryPolicy,
+    allowance: RetryAllowance | None = None,
+    on_retry: Callable[[ImagenError, float], object] = lambda error, wait_seconds: None,
 ) -> AsyncIterator[AbstractContextManager[object]]:
     """Retry a whole attempt if the error proves that nothing was accepted.
 
-    An error whose retry the allowance refuses is raised at once.
+    An error whose retry the allowance refuses is raised at once. `on_retry`
+    gets each error that is retried, and the seconds until then.
     """
     failed = 0
+    give_up_at = time.monotonic() + policy.total_seconds
     if allowance is not None:
         allowance.deposit()
 
@@ -77,12 +83,16 @@ def retry_attempts(
             return False
         failed += 1
         seconds = _wait_seconds(error, policy)
+        if seconds is True:
+            seconds = _backoff_seconds(failed, policy)
         # The last attempt has no retry to pay for, and a busy provider sets the
         # pace itself.
         free = failed >= policy.attempts or isinstance(error, RateLimitError)
-        if seconds is False or free or allowance is None or allowance.withdraw():
-            return seconds
-        return False
+        if seconds is False or not (free or allowance is None or allowance.withdraw()):
+            return False
+        if failed < policy.attempts and time.monotonic() < give_up_at:
+            on_retry(error, seconds)
+        return seconds
 
     return _Attempts(policy, wait)
 
@@ -106,6 +116,14 @@ def _wait_seconds(error: ImagenError, policy: RetryPolicy) -> bool | float:
     if seconds is None:
         return True
     return seconds if seconds <= policy.total_seconds else False
+
+
+def _backoff_seconds(failed: int, policy: RetryPolicy) -> float:
+    """Return a wait that doubles with each failure, with jitter."""
+    jitter = random.uniform(0.0, policy.wait_initial_seconds)
+    # Later doublings would only overflow.
+    doubled = policy.wait_initial_seconds * 2.0 ** min(failed - 1, 60)
+    return min(policy.wait_max_seconds, doubled + jitter)
 
 
 class _FirstTry:

@@ -39,6 +39,7 @@ from .._errors import (
     InvalidRequestError,
     StorageError,
 )
+from .._results.events import EventHandler, WebhookDead, WebhookDelivered
 from .._system.retry_after import read_wait_seconds
 from .._system.secret import Secret
 from ..providers._steps import HttpRequest, HttpResponse
@@ -296,8 +297,10 @@ class Webhooks:
         secret: Secret,
         url: str,
         now: Callable[[], float],
+        emit: EventHandler = lambda event: None,
     ) -> None:
         _read_key(secret)
+        self._emit = emit
         self._database = database
         self._send = send
         self._secret = secret
@@ -398,7 +401,9 @@ class Webhooks:
         refusal = await self._post(message)
         now = self._now()
         if refusal is None:
-            return await self._database.write([(_DELIVERED, (now, message.id))])
+            await self._database.write([(_DELIVERED, (now, message.id))])
+            self._emit(WebhookDelivered(message_id=message.id, tries=message.attempts))
+            return
         wait_seconds = (
             None
             if refusal.final
@@ -416,6 +421,10 @@ class Webhooks:
                 message.attempts,
             )
         await self._database.write([(_FAILED, values)])
+        if wait_seconds is None:
+            self._emit(
+                WebhookDead(message_id=message.id, tries=message.attempts, error=refusal.error)
+            )
 
     async def _post(self, message: _Message) -> _Refusal | None:
         """Sends a message once; None means that it was taken."""

@@ -12,6 +12,7 @@ import msgspec
 
 from .._errors import InvalidRequestError, StorageError
 from .._policy.cleanup import CleanupRules
+from .._results.events import EventHandler, LibraryCleaned
 from .._results.images import Image
 from .._storage.database import Database, Transaction
 from .._storage.full_text import TRASHED, facet
@@ -76,7 +77,9 @@ class Library:
         *,
         now: Callable[[], float] = time.time,
         on_removed: Callable[[str], object] = lambda sha256: None,
+        emit: EventHandler = lambda event: None,
     ) -> None:
+        self._emit = emit
         self.files = ImageFiles(folder, workers)
         self.collections: Final[Collections] = Collections(database, self.files.path, now)
         self._database = database
@@ -364,7 +367,15 @@ class Library:
         """
         if not dry_run:
             await self._workers.run(self.files.sweep_parts)
-        return await self._cleanup.run(rules, dry_run=dry_run)
+        plan = await self._cleanup.run(rules, dry_run=dry_run)
+        if not dry_run and (plan.trashed or plan.deleted):
+            freed = sum(one.size_bytes for one in plan.deleted)
+            self._emit(
+                LibraryCleaned(
+                    trashed=len(plan.trashed), deleted=len(plan.deleted), freed_bytes=freed
+                )
+            )
+        return plan
 
     async def check(
         self, *, repair: bool = False, on_progress: Callable[[int], None] = lambda checked: None

@@ -175,7 +175,7 @@ async def test_a_subscriber_that_raises_loses_no_image_and_is_heard_at_the_end(
     def broken(event: imagen.Event) -> None:
         raise LookupError(type(event).__name__)
 
-    with pytest.raises(LookupError, match="AttemptSent"):
+    with pytest.raises(LookupError, match="AttemptQueued"):
         async with open_test_client(FakeProvider(), home=tmp_path, on_event=broken) as (client, _):
             assert (await client.generate("a cat")).width == 8
 

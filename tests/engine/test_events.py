@@ -34,9 +34,27 @@ def check_pairs(heard: list[imagen.Event], attempts: int) -> None:
     assert len(sent) == len(set(sent)) == attempts
     assert sent == ended
     for name in sent:
-        places = [place for place, event in enumerate(heard) if event.attempt_id == name]
-        assert isinstance(heard[places[0]], imagen.AttemptSent)
-        assert isinstance(heard[places[-1]], imagen.AttemptEnded)
+        kinds = [type(event) for event in heard if getattr(event, "attempt_id", None) == name]
+        if kinds[0] is imagen.RetryScheduled:
+            kinds.pop(0)
+        assert kinds[0] is imagen.AttemptQueued
+        place = kinds.index(imagen.AttemptReserved)
+        assert all(kind is imagen.ProgressReported for kind in kinds[1:place])
+        assert kinds[place + 1] is imagen.AttemptSent
+        assert kinds[-1] is imagen.AttemptEnded
+    check_queue(heard)
+
+
+def check_queue(heard: list[imagen.Event]) -> None:
+    """Every wait ends once, and every reservation too."""
+
+    def ids(*kinds: type) -> list[str]:
+        return sorted(event.attempt_id for event in heard if isinstance(event, kinds))
+
+    queued = ids(imagen.AttemptQueued)
+    assert len(queued) == len(set(queued))
+    assert queued == ids(imagen.AttemptReserved, imagen.AttemptDropped)
+    assert ids(imagen.AttemptReserved) == ids(imagen.AttemptEnded)
 
 
 # --- each start has its end ---------------------------------------------------

@@ -156,6 +156,8 @@ async def test_previews_come_before_their_image(tmp_path):
             (1024, 1024)
         }
         assert [type(event) for event in events] == [
+            imagen.AttemptQueued,
+            imagen.AttemptReserved,
             imagen.AttemptSent,
             *[imagen.PreviewReceived] * 3,
             imagen.AttemptEnded,

@@ -137,7 +137,9 @@ async def test_a_long_answer_is_asked_about_meanwhile(tmp_path: Path, autojump_c
     async with open_works(tmp_path, work, answer) as (client, transport, events):
         await client.generate("x")
     told = [type(event).__name__ for event in events]
-    assert told == ["AttemptSent", "ProgressReported", "PreviewReceived", "AttemptEnded"]
+    waiting = ["AttemptQueued", "AttemptReserved"]
+    sent = ["AttemptSent", "ProgressReported", "PreviewReceived", "AttemptEnded"]
+    assert told == waiting + sent
     assert [request.url for request in transport.requests] == ["draw"] + ["progress"] * 4
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Literal
 
 import msgspec
 import trio
@@ -20,6 +21,7 @@ from ..._errors import (
     StorageError,
 )
 from ..._policy.store_settings import StoreSettings
+from ..._results.events import EventHandler, ImagePublished
 from ..._results.images import SUFFIXES, Image
 from ..._storage.database import Database, Statement
 from ..._storage.outbox import OutboxLoop
@@ -86,7 +88,9 @@ class Publisher:
         *,
         read: Callable[[str], bytes | None],
         now: Callable[[], float],
+        emit: EventHandler = lambda event: None,
     ) -> None:
+        self._emit = emit
         self._database = database
         self._workers = workers
         self._settings = settings
@@ -281,15 +285,25 @@ class Publisher:
         now = self._now()
         end = partial(_rows.finish, leased=lease, store=self._name, now=now)
         if error is None:
-            done: PublicationState = "published" if lease.state == "queued" else "removed"
-            return await self._database.transact(partial(end, state=done))
+            done: Literal["published", "removed"] = (
+                "published" if lease.state == "queued" else "removed"
+            )
+            await self._database.transact(partial(end, state=done))
+            self._emit(ImagePublished(store=self._name, sha256=lease.sha256, state=done))
+            return
         wait_seconds = _wait_after(lease, error)
         if wait_seconds is not None:
             again = now + wait_seconds
-            return await self._database.transact(
+            await self._database.transact(
                 partial(end, state=lease.state, next_try_at=again, error=error.message)
             )
+            return
         await self._database.transact(partial(end, state="failed", error=error.message))
+        self._emit(
+            ImagePublished(
+                store=self._name, sha256=lease.sha256, state="failed", error=error.message
+            )
+        )
         if isinstance(error, ConfigurationError | AuthenticationError):
             fail = partial(_rows.fail_all, store=self._name, error=error.message, limit=_AT_ONCE)
             while await self._database.transact(fail):

@@ -11,7 +11,10 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from .... import (
+    AttemptDropped,
     AttemptEnded,
+    AttemptReserved,
+    AttemptSent,
     AuthenticationError,
     Batch,
     Budget,
@@ -41,6 +44,8 @@ from .dry_run import run_dry
 __all__ = ["Run", "carry_out", "run_make", "warn_of_sketch"]
 
 _FRAME_SECONDS = 0.2
+# A note of a wait ends with it.
+_NOTE_ENDS = (AttemptReserved, AttemptDropped, AttemptSent, PreviewReceived, AttemptEnded)
 _NO_AI = (
     "No key is set, so this is the built-in sketch engine: procedural images, no AI. "
     "Set a key such as OPENAI_API_KEY for a real model; `imagen doctor` names them all."
@@ -189,7 +194,6 @@ class Run:
         if isinstance(event, BudgetAlarm):
             self._tell_alarm(event)
             return
-        self._notes.pop(event.attempt_id, None)
         if isinstance(event, AttemptEnded):
             self._note_end(event)
         elif isinstance(event, ProgressReported):
@@ -197,6 +201,8 @@ class Run:
             self._notes[event.attempt_id] = event.note
         elif isinstance(event, PreviewReceived):
             self._save_preview(event)
+        if isinstance(event, _NOTE_ENDS):
+            self._notes.pop(event.attempt_id, None)
 
     def _note_end(self, event: AttemptEnded) -> None:
         self._fractions.pop(event.attempt_id, None)

@@ -84,6 +84,7 @@ from ._results.prices import Quote
 from ._results.replay import Difference, Replay
 from ._storage.ledger import AttemptRecord
 from ._storage.spending import AttemptCounts, CacheHits, Spending, SpendingGroup
+from ._storage.statistics import Statistics, StatisticsKey
 from ._storage.webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
 from ._system.secret import Secret
 from ._system.threads import Workers
@@ -189,6 +190,8 @@ __all__ = [
     "Spending",
     "SpendingGroup",
     "StandingBudget",
+    "Statistics",
+    "StatisticsKey",
     "StorageError",
     "StoreSettings",
     "TryReason",

@@ -48,6 +48,7 @@ from .._results.prices import Quote
 from .._results.replay import Replay, differences_of, replay_request
 from .._storage.ledger import AttemptRecord
 from .._storage.spending import CacheHits, Spending, SpendingGroup, SpendingKey
+from .._storage.statistics import Statistics, StatisticsKey
 from .._storage.webhooks import BatchCompleted, Webhooks
 from .._transport.catalog_overlay import (
     CatalogOverlay,
@@ -527,6 +528,18 @@ class Client:
         order, else the highest first.
         """
         return await self._services.spending.groups(key, since)
+
+    async def statistics(
+        self,
+        key: StatisticsKey = "model",
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+    ) -> Sequence[Statistics]:
+        """Return success, speed and cost by model, provider, operation, tag, day
+        or month (UTC), of all processes that share this home: times in order,
+        else the most images first. `until` is exclusive.
+        """
+        return await self._services.statistics.groups(key, since, until)
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
         """Return what `cache=True` served since then (None: ever), in all

@@ -15,6 +15,7 @@ from .._engine.runtime import Runtime
 from .._engine.settlement import Settlement
 from .._policy.confirmation import Confirmation
 from .._storage.spending import SpendingBy
+from .._storage.statistics import StatisticsBy
 from .._storage.webhooks import BatchCompleted, Webhooks
 from ..library._imaging.renditions import Renditions
 from ..prompts import PromptLibrary
@@ -52,6 +53,7 @@ class Services:
         self.router: Final = Router(runtime, self.planner, self.engine, cache)
 
         self.spending: Final = SpendingBy(runtime.database)
+        self.statistics: Final = StatisticsBy(runtime.database)
         self.prompts: Final = PromptLibrary(runtime.database, runtime.workers, runtime.now)
         self.renditions: Final = Renditions(settings.home / RENDITIONS_FOLDER, runtime.workers)
         self.library_services: Final[LibraryServices | None] = (

@@ -283,6 +283,7 @@ class Admission:
             request_json=planned.request_json,
             reserved_usd=planned.quote.high_usd,
             economy=planned.economy,
+            why=attempt.why,
             owner=self._runtime.owner,
             created_at=now,
         )

@@ -178,6 +178,11 @@ class RunningAttempt(ExchangeObserver):
         return attempt
 
     @property
+    def why(self) -> TryReason:
+        """Reason for the attempt."""
+        return self._about["why"]
+
+    @property
     def open_attempts(self) -> tuple[RunningAttempt, ...]:
         """This attempt; a batch job has many."""
         return (self,)

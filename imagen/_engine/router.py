@@ -18,6 +18,7 @@ from .._requests.request import Request
 from .._results.events import CacheHit, TryReason
 from .._results.images import Image, Outcome, failure_of
 from .._results.prices import Quote
+from .._storage.statistics import StatisticsBy
 from .._system.nursery import open_bare_nursery
 from .admission import CallContext
 from .cache import NO_SIBLINGS, ResultCache, Siblings, Wanted
@@ -39,7 +40,7 @@ class Router:
     def __init__(
         self, runtime: Runtime, planner: Planner, engine: Engine, cache: ResultCache | None
     ) -> None:
-        self._ledger = runtime.ledger
+        self._statistics = StatisticsBy(runtime.database)
         self._policy = runtime.settings.routes
         self._planner = planner
         self._engine = engine
@@ -163,10 +164,13 @@ class Router:
             costs = {planned.model.id: planned.quote.expected_usd for planned in planned_requests}
             return sorted(planned_requests, key=lambda planned: _or_last(costs[planned.model.id]))
         medians = {
-            planned.model.id: _quantile(list(await self._ledger.seconds_of(planned.model.id)), 0.5)
-            for planned in planned_requests
+            planned.model.id: await self._median(planned.model.id) for planned in planned_requests
         }
         return sorted(planned_requests, key=lambda planned: _or_last(medians[planned.model.id]))
+
+    async def _median(self, model: str) -> float | None:
+        timing = await self._statistics.recent(model)
+        return None if timing is None else timing.p50_seconds
 
     async def _try_each(
         self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext
@@ -251,8 +255,9 @@ class Router:
         if after is None:
             after = self._policy.hedge_after_seconds
         if after == "p95":
-            timed = list(await self._ledger.seconds_of(planned.model.id))
-            after = _quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
+            timing = await self._statistics.recent(planned.model.id)
+            known = timing is not None and timing.images >= _LEAST_TIMED
+            after = timing.p95_seconds if timing is not None and known else None
         if after is None or not others or not _fits(others[0]):
             return await first()
         # The second request is extra: it is sent only if money and a slot are
@@ -291,13 +296,6 @@ def _all_failed(failures: list[ImagenError], unfit: list[ImagenError]) -> AllPro
 
 def _or_last(number: float | Decimal | None) -> float:
     return float("inf") if number is None else float(number)
-
-
-def _quantile(ascending: list[float], share: float) -> float | None:
-    """Return the value that a `share` of them does not exceed; None for an
-    empty list.
-    """
-    return ascending[min(len(ascending) - 1, int(share * len(ascending)))] if ascending else None
 
 
 async def _hedge(

@@ -46,6 +46,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     request_json: str
     reserved_usd: Decimal | None
     economy: bool = False
+    why: str = ""
     owner: str
     created_at: float
 
@@ -100,8 +101,8 @@ _UNRESOLVED = "state IN ('reserved', 'sent', 'accepted')"
 _INSERT = """
 INSERT INTO attempts (
     id, batch_id, first_index, provider, model, operation, images, tag, request, state,
-    reserved_nanousd, economy, owner, created_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?)
+    reserved_nanousd, economy, why, owner, created_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?, ?)
 """
 _OF_NO_STATE = (
     "state NOT IN ('reserved', 'sent', 'accepted', 'succeeded', 'failed', 'refused', 'unknown')"
@@ -123,8 +124,6 @@ WHERE created_at > ? AND state = 'succeeded' AND cost_source = 'reported'
     AND settled_nanousd > reserved_nanousd AND images > 0
 GROUP BY model ORDER BY model
 """
-# Enough for the current speed of a model, and not that of last year.
-_TIMED = 50
 
 
 class Ledger:
@@ -285,17 +284,6 @@ class Ledger:
             lambda transaction: transaction.change(sql, values) == 1
         )
 
-    async def seconds_of(self, model: str) -> Sequence[float]:
-        """Return the seconds of a model's last images, from sending to the end,
-        ascending.
-        """
-        rows = await self._database.read(
-            "SELECT ended_at - sent_at FROM attempts WHERE model = ? AND state = 'succeeded' AND"
-            f" NOT economy ORDER BY created_at DESC LIMIT {_TIMED}",
-            (model,),
-        )
-        return sorted(float(seconds) for (seconds,) in rows if isinstance(seconds, (int, float)))
-
     async def billed_above(self, since: float) -> Sequence[OverBill]:
         """For each model the newest attempt since then whose provider reported
         a cost above what was reserved for it.
@@ -329,6 +317,7 @@ def _insert_values(attempt: Attempt) -> Row:
         attempt.request_json,
         to_nanousd(attempt.reserved_usd),
         int(attempt.economy),
+        attempt.why,
         attempt.owner,
         attempt.created_at,
     )

@@ -108,7 +108,7 @@ async def test_a_database_that_fails_in_between_is_a_failure_like_any_other(
     async def fail(self: object, model: str) -> list[float]:
         raise imagen.StorageError("The database cannot be read.")
 
-    monkeypatch.setattr("imagen._storage.ledger.Ledger.seconds_of", fail)
+    monkeypatch.setattr("imagen._storage.statistics.StatisticsBy.recent", fail)
     async with open_town(Town(), tmp_path) as client:
         async with client.open_batch("x", n=2, fallback=["right-1"], routing="fastest") as batch:
             outcomes = [outcome async for outcome in batch]

@@ -11,6 +11,7 @@ from .._commands.account.doctor import run_doctor
 from .._commands.account.models import run_models
 from .._commands.account.reconcile import run_reconcile
 from .._commands.account.spend import run_spend
+from .._commands.account.stats import add_stats
 from .._commands.account.webhooks import run_webhooks
 from .._commands.generation.batch import run_batch
 from .._commands.generation.generate import run_make
@@ -71,6 +72,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_library_commands(commands)
     add_collection_command(commands)
     _add_money_commands(commands)
+    add_stats(commands)
     add_show(commands)
     add_replay(commands)
     add_image_commands(commands)

@@ -20,6 +20,7 @@ A folder imports only from those above it in this list:
     notebook     live sheet of a batch
     aio          the client for asyncio
     blocking     the client without an event loop
+    telemetry    subscribers of events: OpenTelemetry, Prometheus, structlog
     testing      scripted transport, provider simulator
     cli          the command `imagen`, on public names only
 

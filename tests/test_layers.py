@@ -36,6 +36,7 @@ LAYERS = (
     "aio",
     "blocking",
     "__init__",
+    "telemetry",
     "testing",
     "cli",
     "__main__",
@@ -173,6 +174,12 @@ def test_importing_imagen_imports_nothing_heavy():
         "sd_parsers",
         "imagehash",
         "obstore",
+        "narwhals",
+        "pandas",
+        "polars",
+        "opentelemetry",
+        "prometheus_client",
+        "structlog",
     )
     code = f"import imagen, sys; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

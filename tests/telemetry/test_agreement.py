@@ -1,0 +1,147 @@
+"""Traces, metrics and the ledger agree after whatever comes."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+import imagen
+from imagen.testing import ScriptedReply
+from tests.support.lengths import length
+from tests.support.scripted_client import ALL_FAULTS, FakeProvider, open_test_client
+from tests.support.telemetry import Watch
+from tests.support.three_providers import BROKEN, BUSY, DOWN, Town, image_reply, open_town
+
+
+async def one_run(
+    client: imagen.Client, chance: random.Random, requests: int, deadline: float
+) -> None:
+    budget = imagen.Budget("1.50") if chance.random() < 0.3 else None
+    with trio.move_on_after(deadline), suppress(imagen.ImagenError):
+        async with client.open_batch(
+            [f"p{number % 5}" for number in range(requests)],
+            max_at_once=chance.randint(1, 12),
+            budget=budget,
+            cache=chance.random() < 0.3,
+        ) as batch:
+            async for _ in batch:
+                if chance.random() < 0.01:
+                    return
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_all_agree_after_faults_cancellations_and_restarts(autojump_clock, tmp_path, seed):
+    chance, watch = random.Random(seed), Watch()
+    provider = FakeProvider(seed, faults=ALL_FAULTS)
+    for _ in range(3):
+        async with open_test_client(provider, home=tmp_path, on_event=watch.handlers) as (
+            client,
+            _,
+        ):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    requests = length(56, short=12)
+                    nursery.start_soon(one_run, client, chance, requests, chance.uniform(5, 200))
+            session = client.start_session("x", n=3)
+            if chance.random() < 0.5:
+                await session.wait_finished()
+    async with open_test_client(provider, home=tmp_path, on_event=watch.handlers) as (client, _):
+        watch.check_agrees(spending := await client.spending())
+    sent = int(watch.scraped("imagen_sent_total"))
+    assert sent > 30
+    assert len(watch.spans) == sent == watch.scraped("imagen_attempt_seconds_count")
+    assert all(span.end_time is not None for span in watch.spans)
+    assert watch.scraped("imagen_sessions_running") == 0
+    assert len({span.attributes["imagen.attempt.id"] for span in watch.spans}) == sent
+    assert spending.attempts.in_flight == 0
+
+
+async def test_what_a_dead_process_left_counts_once(autojump_clock, tmp_path: Path):
+    watch = Watch()
+    async with open_test_client(FakeProvider(), home=tmp_path, on_event=watch.handlers) as (
+        client,
+        _,
+    ):
+        await client.generate("a")
+        database = client._services.runtime.database
+        for state, number in (("reserved", 1), ("sent", 2)):
+            await database.write(
+                [
+                    (
+                        "INSERT INTO attempts (id, provider, model, operation, images, request,"
+                        " state, owner, created_at, sent_at) SELECT ?, provider, model, operation,"
+                        " images, request, ?, 'gone', created_at, NULL FROM attempts LIMIT 1",
+                        (f"{number:016x}", state),
+                    )
+                ]
+            )
+    async with open_test_client(FakeProvider(), home=tmp_path, on_event=watch.handlers) as (
+        client,
+        _,
+    ):
+        spending = await client.spending()
+        assert (spending.attempts.failed, spending.attempts.unknown) == (1, 1)
+        watch.check_agrees(spending)
+
+
+async def test_each_span_is_below_its_own_caller(autojump_clock, watch):
+    tracer = watch.tracers.get_tracer("caller")
+
+    async def call(client: imagen.Client, name: str) -> None:
+        with tracer.start_as_current_span(name):
+            async with client.open_batch(name, n=5, max_at_once=3) as batch:
+                async for _ in batch:
+                    await trio.sleep(0.1)
+
+    async with open_test_client(
+        FakeProvider(faults=("down",)), on_event=watch.handlers, library=None
+    ) as (client, _):
+        async with trio.open_nursery() as nursery:
+            for number in range(40):
+                nursery.start_soon(call, client, f"caller {number}")
+    callers = {span.context.span_id: span.name for span in watch.spans if span.parent is None}
+    attempts = [span for span in watch.spans if span.parent is not None]
+    assert len(callers) == 40
+    assert len(attempts) >= 200
+    batches: dict[object, set[str]] = {}
+    for span in attempts:
+        caller = callers[span.parent.span_id]
+        batches.setdefault(span.attributes["imagen.batch.id"], set()).add(caller)
+    assert len(batches) == 40
+    assert all(len(names) == 1 for names in batches.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_all_agree_with_fallbacks_and_hedges(autojump_clock, tmp_path, seed):
+    chance, watch = random.Random(seed), Watch()
+
+    def answer(number: int) -> ScriptedReply:
+        after = chance.uniform(0.5, 30)
+        return chance.choice([image_reply(after), image_reply(after), DOWN, BUSY, BROKEN])
+
+    async def call(client: imagen.Client) -> None:
+        with suppress(imagen.ImagenError):
+            await client.generate(
+                "x",
+                fallback=["right-1", "third-1"],
+                hedge_after_seconds=chance.choice([1.0, 5.0]),
+            )
+
+    town = Town(left=answer, right=answer, third=answer)
+    routes = imagen.RoutingPolicy(fallback_on=("outage", "rate_limit", "outcome_unknown"))
+    async with open_town(town, tmp_path, events=watch, routes=routes) as client:
+        async with trio.open_nursery() as nursery:
+            for _ in range(length(150, short=40)):
+                nursery.start_soon(call, client)
+                await trio.sleep(chance.uniform(0, 3))
+        while client.in_flight:
+            await trio.sleep(1)
+        spending = await client.spending()
+    watch.check_agrees(spending)
+    ways = watch.by("imagen_sent_total", "why")
+    assert ways.keys() >= {"first", "fallback"} | ({"hedge"} if seed == 1 else set())
+    assert sum(ways.values()) == len(watch.spans)

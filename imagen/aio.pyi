@@ -40,6 +40,7 @@ from imagen._results.prices import Quote
 from imagen._results.replay import Replay
 from imagen._storage.ledger import AttemptRecord
 from imagen._storage.spending import CacheHits, Spending, SpendingGroup, SpendingKey
+from imagen._storage.statistics import Statistics, StatisticsKey
 from imagen._storage.webhooks import Webhook, WebhookState
 from imagen._system.threads import Workers
 from imagen._transport.catalog_overlay import CatalogOverlay, CatalogRefresh
@@ -371,6 +372,17 @@ class Client:
     ) -> Sequence[SpendingGroup]:
         """Return the same by model, provider, day (UTC), tag or batch: days in
         order, else the highest first.
+        """
+
+    async def statistics(
+        self,
+        key: StatisticsKey = "model",
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+    ) -> Sequence[Statistics]:
+        """Return success, speed and cost by model, provider, operation, tag, day
+        or month (UTC), of all processes that share this home: times in order,
+        else the most images first. `until` is exclusive.
         """
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
@@ -1176,7 +1188,7 @@ def open_client(
     settings: Settings | None = None,
     *,
     library: str | Path | Literal["home"] | None = "home",
-    on_event: EventHandler | None = None,
+    on_event: EventHandler | Sequence[EventHandler] | None = None,
     confirm: Confirm | None = None,
     http: httpx2.AsyncClient | None = None,
     transport: Callable[[ProviderAccess], Transport] | None = None,
@@ -1190,7 +1202,8 @@ def open_client(
             `load_settings`.
         library: The folder for images; "home" is the one in IMAGEN_HOME, None
             keeps the bytes in memory only. The ledger is always there.
-        on_event: Notified of every event of the client.
+        on_event: Notified of every event of the client; several are notified
+            in their order.
         confirm: Is asked, with a quote and the number of images, where
             `confirm_above_usd` of the settings is passed.
         http: An `httpx2.AsyncClient` of the caller's, with proxies and

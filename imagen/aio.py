@@ -30,7 +30,7 @@ from ._bridges.trio_thread import BridgeClosedError, TrioThread
 from ._client.assembly import open_client as open_trio_client
 from ._client.batch import Batch as TrioBatch
 from ._client.client import Client as TrioClient
-from ._client.event_relay import EventRelay
+from ._client.event_relay import EventHandlers, EventRelay, split_handlers
 from ._policy.budget import inside_scope
 from ._policy.confirmation import Confirm
 from ._policy.settings import Settings
@@ -110,7 +110,7 @@ class _Client(Mirrored):
 async def open_client(
     settings: Settings | None = None,
     *,
-    on_event: EventHandler | None = None,
+    on_event: EventHandlers = None,
     confirm: Confirm | None = None,
     **parts: Any,
 ) -> AsyncIterator[Any]:
@@ -122,11 +122,12 @@ async def open_client(
     _check_asyncio()
     thread = TrioThread.share()
     bridge = AioBridge(thread, thread.nursery)
-    events = EventRelay(on_event)
+    lent, inside_run = split_handlers(on_event)
+    events = EventRelay(*lent)
     open_held = partial(
         open_trio_client,
         settings,
-        on_event=bridge.lend_callback(events),
+        on_event=(bridge.lend_callback(events), *inside_run),
         confirm=None if confirm is None else bridge.lend_coroutine(confirm),
         **parts,
     )

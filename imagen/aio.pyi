@@ -24,6 +24,7 @@ import pandas
 import polars
 
 from imagen._client.batch import BatchStatus, Requests
+from imagen._client.event_relay import EventHandlers
 from imagen._client.session_state import SessionState
 from imagen._client.session_store import SessionSummary
 from imagen._errors import ImagenError
@@ -1188,7 +1189,7 @@ def open_client(
     settings: Settings | None = None,
     *,
     library: str | Path | Literal["home"] | None = "home",
-    on_event: EventHandler | Sequence[EventHandler] | None = None,
+    on_event: EventHandlers = None,
     confirm: Confirm | None = None,
     http: httpx2.AsyncClient | None = None,
     transport: Callable[[ProviderAccess], Transport] | None = None,

@@ -34,7 +34,7 @@ from ._bridges.trio_thread import BridgeClosedError, TrioThread
 from ._client.assembly import open_client as open_trio_client
 from ._client.batch import Batch as TrioBatch
 from ._client.client import Client as TrioClient
-from ._client.event_relay import EventRelay
+from ._client.event_relay import EventHandlers, EventRelay, split_handlers
 from ._policy.budget import Budget, BudgetScope, inside_scope
 from ._policy.settings import Settings
 from ._results.events import EventHandler
@@ -236,7 +236,7 @@ class _Client(_Opened):
 def open_client(
     settings: Settings | None = None,
     *,
-    on_event: EventHandler | None = None,
+    on_event: EventHandlers = None,
     confirm: Callable[[Quote, int], bool] | None = None,
     **parts: Any,
 ) -> Any:
@@ -250,11 +250,12 @@ def open_client(
     _check_no_trio("open_client", "imagen.open_client")
     thread = TrioThread.share()
     outside = BlockingBridge(thread, thread.nursery)
-    callbacks, events = Callbacks(), EventRelay(on_event)
+    lent, inside_run = split_handlers(on_event)
+    callbacks, events = Callbacks(), EventRelay(*lent)
     open_held = partial(
         open_trio_client,
         settings,
-        on_event=None if on_event is None else callbacks.lend(events),
+        on_event=(*((callbacks.lend(events),) if lent else ()), *inside_run),
         confirm=None if confirm is None else _in_thread(confirm),
         **parts,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from ..library._imaging.renditions import remove_renditions
 from ..library._library import Library
 from ..providers._steps import Transport
 from .client import Client
-from .event_relay import EventRelay
+from .event_relay import EventHandlers, EventRelay, handlers_of
 from .services import RENDITIONS_FOLDER, Services
 from .trio_only import under_trio
 
@@ -46,7 +46,7 @@ async def open_client(
     settings: Settings | None = None,
     *,
     library: str | Path | Literal["home"] | None = "home",
-    on_event: EventHandler | Sequence[EventHandler] | None = None,
+    on_event: EventHandlers = None,
     confirm: Confirm | None = None,
     http: httpx2.AsyncClient | None = None,
     transport: Callable[[ProviderAccess], Transport] | None = None,
@@ -86,7 +86,7 @@ async def open_client(
     """
     settings = load_settings() if settings is None else settings
     workers = ThreadWorkers() if workers is None else workers
-    events = EventRelay(*_handlers(on_event))
+    events = EventRelay(*handlers_of(on_event))
     connections = ProviderConnections(
         settings, transport or partial(open_http, settings, http, workers=workers), workers
     )
@@ -130,14 +130,6 @@ async def open_client(
                 closing.push_async_callback(_close, database.aclose)
                 closing.push_async_callback(_close, connections.aclose)
     events.raise_error()
-
-
-def _handlers(
-    on_event: EventHandler | Sequence[EventHandler] | None,
-) -> Sequence[EventHandler]:
-    if on_event is None:
-        return ()
-    return (on_event,) if callable(on_event) else on_event
 
 
 async def _close(call: Callable[[], Awaitable[None]]) -> None:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .._results.events import Event, EventHandler
 
-__all__ = ["EventRelay"]
+__all__ = ["EventHandlers", "EventRelay", "handlers_of", "split_handlers"]
+
+EventHandlers = EventHandler | Sequence[EventHandler] | None
+
+
+def handlers_of(on_event: EventHandlers) -> tuple[EventHandler, ...]:
+    """Return the handlers that a caller gave: none, one or several."""
+    if on_event is None:
+        return ()
+    return (on_event,) if callable(on_event) else tuple(on_event)
+
+
+def split_handlers(
+    on_event: EventHandlers,
+) -> tuple[tuple[EventHandler, ...], tuple[EventHandler, ...]]:
+    """Return the handlers that run where the caller is, and those that run in
+    the Trio run, as they have a true attribute `in_engine`.
+    """
+    handlers = handlers_of(on_event)
+    inside = tuple(one for one in handlers if getattr(one, "in_engine", False))
+    return tuple(one for one in handlers if one not in inside), inside
 
 
 class EventRelay:

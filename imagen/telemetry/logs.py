@@ -88,6 +88,9 @@ class Logs:
         ConfigurationError: another level or format.
     """
 
+    # Also under `imagen.aio`: the contexts of the callers are in the Trio run.
+    in_engine = True
+
     def __init__(
         self,
         *,

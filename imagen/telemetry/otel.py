@@ -53,6 +53,9 @@ class OpenTelemetry:
             the caller's but the tag, and no text of a provider's.
     """
 
+    # Also under `imagen.aio`: the contexts of the callers are in the Trio run.
+    in_engine = True
+
     def __init__(
         self,
         *,

@@ -47,6 +47,9 @@ class Prometheus:
         registry: Where the metrics are registered, by default one of its own.
     """
 
+    # Also under `imagen.aio`: the contexts of the callers are in the Trio run.
+    in_engine = True
+
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
         self._clock = Clock()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -145,3 +147,39 @@ async def test_all_agree_with_fallbacks_and_hedges(autojump_clock, tmp_path, see
     ways = watch.by("imagen_sent_total", "why")
     assert ways.keys() >= {"first", "fallback"} | ({"hedge"} if seed == 1 else set())
     assert sum(ways.values()) == len(watch.spans)
+
+
+def test_spans_are_below_their_callers_on_asyncio_too(tmp_path, watch, monkeypatch):
+    monkeypatch.setenv("IMAGEN_HOME", str(tmp_path))
+    tracer = watch.tracers.get_tracer("caller")
+    heard: list[int] = []
+
+    async def call(client: imagen.aio.Client, name: str) -> None:
+        with tracer.start_as_current_span(name):
+            await client.generate(name, model="sketch", size="16x16")
+
+    async def main() -> None:
+        handlers = (*watch.handlers, lambda event: heard.append(threading.get_ident()))
+        async with imagen.aio.open_client(on_event=handlers) as client:
+            async with asyncio.TaskGroup() as group:
+                for number in range(40):
+                    group.create_task(call(client, f"caller {number}"))
+
+    asyncio.run(main())
+    callers = {span.context.span_id: span.name for span in watch.spans if span.parent is None}
+    attempts = [span for span in watch.spans if span.parent is not None]
+    assert len(attempts) == len({callers[span.parent.span_id] for span in attempts}) == 40
+    assert set(heard) == {threading.get_ident()}
+    assert watch.by("imagen_attempts_total", "state") == {"succeeded": 40}
+
+
+def test_the_blocking_client_has_several_subscribers_too(tmp_path, watch, monkeypatch):
+    monkeypatch.setenv("IMAGEN_HOME", str(tmp_path))
+    heard: list[imagen.Event] = []
+    tracer = watch.tracers.get_tracer("caller")
+    with imagen.blocking.open_client(on_event=(watch.otel, heard.append)) as client:
+        with tracer.start_as_current_span("caller"):
+            client.generate("a fox", model="sketch", size="16x16")
+    attempt, caller = watch.spans
+    assert attempt.parent.span_id == caller.context.span_id
+    assert type(heard[-1]) is imagen.AttemptEnded

@@ -23,6 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import imagen
 
 from ._context import ServerState
+from ._metrics import metrics_route
+from ._subscribers import open_metrics, open_watched_client
 
 __all__ = ["MountedApps", "auth_settings", "serve_http"]
 
@@ -43,12 +45,14 @@ class MountedApps:
 
     def __init__(self, settings: imagen.Settings) -> None:
         self._urls = settings.callback_url, settings.share_url
+        self._metrics = open_metrics()
         self._callbacks: ASGIApp | None = None
         self._links: ASGIApp | None = None
 
     @asynccontextmanager
     async def open_client(self, settings: imagen.Settings) -> AsyncIterator[imagen.Client]:
-        async with imagen.open_client(settings) as client:
+        more = () if self._metrics is None else (self._metrics,)
+        async with open_watched_client(settings, more) as client:
             self._callbacks, self._links = (
                 imagen.callback_app(client),
                 imagen.sharing.share_app(client.shares),
@@ -59,6 +63,8 @@ class MountedApps:
         """Mount the apps after the routes of MCP and without its check of the
         host: each checks its callers itself.
         """
+        if self._metrics is not None:
+            app.router.routes.append(metrics_route(self._metrics))
         callbacks, links = (
             None if url is None else urlsplit(url).path.rstrip("/") for url in self._urls
         )

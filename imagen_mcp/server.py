@@ -19,6 +19,7 @@ from ._offer import Offer, read_choice
 from ._people import Person, Tokens, settings_of
 from ._resources import add_resources
 from ._server import Server
+from ._subscribers import open_watched_client
 from ._tasks import Tasks
 from ._tools.generation import (
     cancel_batch,
@@ -109,7 +110,7 @@ def make_server(
     *,
     open_client: Callable[
         [imagen.Settings], AbstractAsyncContextManager[imagen.Client]
-    ] = imagen.open_client,
+    ] = open_watched_client,
     close_seconds: float | None = None,
     local_files: bool = True,
     read_only: bool = False,

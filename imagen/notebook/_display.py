@@ -5,40 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from .._results.html import escape
 from ._cells import Cell
+from ._front import Front, ShownSheet
 
-__all__ = ["Front", "ShownSheet", "in_marimo", "open_front", "status_line"]
-
-
-class ShownSheet(Protocol):
-    """What a front end needs of a sheet."""
-
-    @property
-    def cells(self) -> Sequence[Cell]: ...
-
-    def status(self) -> dict[str, object]: ...
-
-    def html(self) -> str: ...
-
-    def figure(self, cell: Cell) -> str: ...
-
-    def press(self, button: str, index: int, value: int = 0) -> None: ...
-
-
-class Front(Protocol):
-    """Front end of a sheet; its methods may be called from any thread."""
-
-    def update(self, cell: Cell | None) -> None:
-        """Show a cell that has changed, and the counts."""
-        ...
-
-    def say(self, sentence: str) -> None:
-        """Show a sentence about the whole sheet."""
-        ...
+__all__ = ["in_marimo", "open_front", "status_line"]
 
 
 def open_front(sheet: ShownSheet) -> Front:

@@ -15,7 +15,8 @@ from .._requests.request import Enhance, LibraryImage, Request, Vary
 from .._results.events import Event
 from .._results.images import Image, Outcome
 from ._cells import Cell, Cells
-from ._display import Front, in_marimo, open_front
+from ._display import in_marimo, open_front
+from ._front import Front
 
 __all__ = ["Sheet", "sheet"]
 

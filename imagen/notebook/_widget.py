@@ -12,7 +12,7 @@ import traitlets
 from IPython.display import HTML, display
 
 from ._cells import Cell
-from ._display import ShownSheet
+from ._front import ShownSheet
 
 __all__ = ["SheetWidget", "open_widget"]
 

@@ -555,7 +555,7 @@ class Client:
 
     async def collect(self) -> int:
         """Collect attempts of unknown outcome, and those that earlier processes
-        left; wait for them.
+        left; wait for them. Read again what was set aside.
 
         Return the number of attempts that ended with an image.
         """
@@ -569,7 +569,10 @@ class Client:
         ]
         for attempt in attempts:
             await attempt.done.wait()
-        return sum(attempt.error is None for attempt in attempts)
+        kept = await self._services.kept_images.read_again()
+        return sum(attempt.error is None for attempt in attempts) + len(
+            {image.attempt_id for image in kept}
+        )
 
     async def reconcile(self, attempt_id: str, usd: Decimal | str) -> None:
         """Record the cost of an attempt of unknown outcome, as the provider's

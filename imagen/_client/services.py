@@ -8,6 +8,7 @@ from .._engine.admission import Admission
 from .._engine.batch_jobs import BatchJobs
 from .._engine.cache import ResultCache
 from .._engine.engine import Engine
+from .._engine.kept_images import KeptImages
 from .._engine.planning import Planner
 from .._engine.recovery import Recovery
 from .._engine.router import Router
@@ -49,6 +50,7 @@ class Services:
         self.recovery: Final = Recovery(
             runtime, self.planner, self.settlement, self.engine, self.batch_jobs
         )
+        self.kept_images: Final = KeptImages(runtime)
         cache = None if library is None else ResultCache(runtime, library, self.engine)
         self.router: Final = Router(runtime, self.planner, self.engine, cache)
 

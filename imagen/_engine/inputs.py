@@ -14,7 +14,15 @@ import msgspec
 
 from .._errors import ImagenError, InvalidRequestError, StorageError
 from .._requests.catalog import InputLimits, Model
-from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
+from .._requests.request import (
+    Edit,
+    Generate,
+    ImageSource,
+    InputImage,
+    Request,
+    sources_of,
+    with_sources,
+)
 from .._system.base64_text import is_data_url
 from .._system.texts_of_users import (
     decode_data_url,
@@ -27,7 +35,7 @@ from ..metadata._seen import SeenImage, as_seen
 from ..providers._provider import EncodedImage
 from .runtime import Runtime
 
-__all__ = ["InputReader", "Inputs"]
+__all__ = ["InputReader", "Inputs", "parent_of"]
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,3 +288,11 @@ def _complaint(encoded_image: EncodedImage, limits: InputLimits) -> str | None:
             f" {limits.max_bytes:,}"
         )
     return None
+
+
+def parent_of(request: Request) -> str | None:
+    """Return the id of the image that a remembered request changes, if the
+    library had it.
+    """
+    sources = () if isinstance(request, Generate) else sources_of(request)
+    return getattr(sources[0], "id", None) if sources else None

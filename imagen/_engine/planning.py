@@ -26,7 +26,7 @@ from .._results.prices import Quote, quote_request
 from .._storage.ledger import AttemptRecord
 from .._transport.driver import ExchangeDriver
 from ..providers._provider import Call, EncodedImage, Provider
-from .inputs import InputReader, Inputs
+from .inputs import InputReader, Inputs, parent_of
 from .runtime import Runtime
 
 __all__ = ["PlannedRequest", "Planner"]
@@ -155,9 +155,7 @@ class Planner:
         planned = self._plan_for(
             request, self._catalog.find(row.model), indexes, row.batch_id, economy=row.economy
         )
-        sources = sources_of(request)
-        first = sources[0] if sources and not hasattr(request, "references") else None
-        inputs = Inputs(request=request, parent_id=getattr(first, "id", None))
+        inputs = Inputs(request=request, parent_id=parent_of(request))
         return msgspec.structs.replace(planned, request_json=row.request_json, inputs=inputs)
 
     async def rebuild_with_inputs(self, row: AttemptRecord) -> PlannedRequest:

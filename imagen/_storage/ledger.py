@@ -254,6 +254,12 @@ class Ledger:
         await self._rows(_OF_NO_STATE)
         return await self._rows("state = 'unknown' ORDER BY created_at")
 
+    async def find(self, attempt_id: str) -> AttemptRecord | None:
+        """Return an attempt; None if there is none of that id, or its row is
+        damaged.
+        """
+        return next(iter(await self._rows("id = ?", (attempt_id,))), None)
+
     async def of_batch(self, batch_id: str) -> Sequence[AttemptRecord]:
         """The attempts of a batch."""
         return await self._rows("batch_id = ? ORDER BY created_at", (batch_id,))

@@ -71,6 +71,14 @@ class SetAside:
         """
         return await self._workers.run(lambda: self._write_image(attempt_id, data))
 
+    async def images(self) -> Sequence[Path]:
+        """Return the files of the images that were kept, of all attempts."""
+        return await self._workers.run(self._list_images)
+
+    async def drop_image(self, path: Path) -> None:
+        """Remove one of the `images`, and leave what else is set aside."""
+        await self._workers.run(lambda: _remove(path))
+
     async def keep_receipt(self, attempt_id: str, receipt: str) -> None:
         """Write the receipt of an attempt that the database did not take.
 
@@ -86,7 +94,7 @@ class SetAside:
 
     async def drop_receipt(self, attempt_id: str) -> None:
         """Remove the receipt of an attempt, and leave what else is set aside."""
-        await self._workers.run(lambda: self._drop_receipt(attempt_id))
+        await self._workers.run(lambda: _remove(self._folder / attempt_id / _RECEIPT))
 
     async def drop(self, attempt_id: str) -> None:
         """Remove what an attempt set aside: it has been read."""
@@ -108,12 +116,9 @@ class SetAside:
         except (OSError, UnicodeDecodeError):
             return None
 
-    def _drop_receipt(self, attempt_id: str) -> None:
-        folder = self._folder / attempt_id
-        with suppress(OSError):
-            (folder / _RECEIPT).unlink(missing_ok=True)
-            # Fails where there is more in it.
-            folder.rmdir()
+    def _list_images(self) -> Sequence[Path]:
+        found = sorted(self._folder.glob("*/image-*.bin"))
+        return [path for path in found if _ATTEMPT.fullmatch(path.parent.name)]
 
     def _write_replies(self, attempt_id: str, replies: Sequence[ReceivedReply]) -> Path:
         folder = self._folder / attempt_id
@@ -164,3 +169,10 @@ def _load(folder: Path, entry: _Entry) -> ReceivedReply:
     headers = {"content-type": entry.content_type} if entry.content_type else {}
     response = HttpResponse(status=entry.status, headers=headers, body=body)
     return ReceivedReply.of(entry.method, entry.url, response)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        # Fails where there is more in it.
+        path.parent.rmdir()

@@ -16,7 +16,7 @@ import trio
 from .._requests.request import Request
 from .budget_scopes import BridgeScope, ScopeLeft
 from .mirror import Mirrored
-from .trio_thread import BridgeClosedError, TrioThread
+from .trio_thread import BridgeClosedError, Call, TrioThread
 
 __all__ = ["AioBridge", "AioScope"]
 
@@ -81,7 +81,8 @@ class AioBridge:
         self.check_loop()
         done: asyncio.Future[outcome.Maybe[Any]] = self._loop.create_future()
         report = partial(soon, self._loop, _finish, done)
-        call = self.thread.start(self.nursery, report, function)
+        call = Call(self.thread, report)
+        call.start(self.nursery, function)
         cancelled = await _wait(done, call.cancel)
         result = done.result()
         if cancelled is not None:
@@ -102,7 +103,9 @@ class AioBridge:
         """Wait for the end of the Trio run, unless other clients go on."""
         done: asyncio.Future[None] = self._loop.create_future()
         self.thread.wait_ended(partial(soon, self._loop, _finish, done, None))
-        if (cancelled := await _wait(done, lambda: None)) is not None:
+        cancelled = await _wait(done, lambda: None)
+        self.thread.join_ended()
+        if cancelled is not None:
             raise cancelled
 
     def call_sync(self, function: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,12 +17,14 @@ import trio
 from .._requests.request import Request
 from .._results.events import Event, EventHandler
 from .mirror import Mirrored
-from .trio_thread import TrioThread
+from .trio_thread import BridgeClosedError, Call, TrioThread
 
 __all__ = ["BlockingBridge", "Callbacks", "Listeners"]
 
 # On Windows, a thread that waits for a lock does not notice Ctrl-C.
 _LISTEN_SECONDS = 0.1 if sys.platform == "win32" else None
+# How often a thread that was interrupted looks whether its call has ended.
+_INTERRUPTED_SECONDS = 0.05
 _END = object()
 
 # Between the Trio run and one waiting thread: a result, or a callback to run.
@@ -53,16 +56,20 @@ class BlockingBridge:
         moment.
         """
         messages = _Queue()
-        # A copy of this context goes with the call.
-        token = _caller.set(messages)
-        call = self.thread.start(self.nursery, messages.put, function)
-        _caller.reset(token)
+        call = Call(self.thread, messages.put)
+        # Ctrl-C may come between any two steps of this.
         try:
+            # A copy of this context goes with the call.
+            token = _caller.set(messages)
+            call.start(self.nursery, function)
+            _caller.reset(token)
             result = _wait(messages)
+        except BridgeClosedError:
+            raise
         except BaseException:
             call.cancel()
             on_interrupt()
-            late = _wait(messages)
+            late = _wait_ended(call, messages)
             if isinstance(late, outcome.Value) and not call.cancelled_caught:
                 keep(late.value)
             raise
@@ -74,6 +81,7 @@ class BlockingBridge:
         self.thread.wait_ended(ended.set)
         while not ended.wait(_LISTEN_SECONDS):
             continue
+        self.thread.join_ended()
 
     def call_sync(self, function: Callable[[], Any]) -> Any:
         """Return the result of a synchronous function of the Trio run."""
@@ -160,6 +168,14 @@ def _wait(messages: _Queue) -> outcome.Maybe[Any]:
 def _call_back(function: Callable[..., object], *args: object) -> None:
     """Let the thread that waits for this call run a function."""
     _caller.get().put(partial(function, *args))
+
+
+def _wait_ended(call: Call, messages: _Queue) -> outcome.Maybe[Any]:
+    """Wait for the end of a call whose result may have been taken already."""
+    while call.result is None:
+        with suppress(queue.Empty):
+            messages.get(timeout=_INTERRUPTED_SECONDS)
+    return call.result
 
 
 async def _pull(source: Iterable[Any]) -> AsyncIterator[Any]:

@@ -37,17 +37,46 @@ class BridgeClosedError(RuntimeError):
 class Call:
     """A call in the Trio run. `cancel` may be called from any thread, and
     repeatedly.
+
+    `result` is there before it is reported.
     """
 
     def __init__(self, thread: TrioThread, report: Report) -> None:
         self._thread = thread
-        self._report = report
+        self._report_to = report
         self._scope = trio.CancelScope()
+        self._started = False
         self.cancelled_caught = False
+        self.result: outcome.Maybe[Any] | None = None
 
     def cancel(self) -> None:
-        """Cancel the call; its end is reported once it has unwound."""
-        self._thread.soon(self._scope.cancel)
+        """Cancel the call; its end is reported once it has unwound, or at once
+        if it was never started.
+        """
+        self._thread.soon(self._cancel)
+
+    def _cancel(self) -> None:
+        self._scope.cancel()
+        # Calls into the run keep their order: a start that was asked for has come.
+        if not self._started and self.result is None:
+            self.fail("The call was not started.")
+
+    def _report(self, result: outcome.Maybe[Any]) -> None:
+        self.result = result
+        self._report_to(result)
+
+    def start(self, nursery: trio.Nursery, function: Callable[[], Awaitable[Any]]) -> None:
+        """Start the call as a task of the Trio run, in a copy of the caller's
+        context, without blocking.
+        """
+        self._thread.soon(contextvars.copy_context().run, self._spawn, nursery, function)
+
+    def _spawn(self, nursery: trio.Nursery, function: Callable[[], Awaitable[Any]]) -> None:
+        self._started = True
+        try:
+            nursery.start_soon(self.run, function)
+        except RuntimeError:
+            self.fail("This client is closed: open another one.")
 
     async def run(self, function: Callable[[], Awaitable[Any]]) -> None:
         """Run the function as a task of the Trio run, and report its end."""
@@ -79,7 +108,7 @@ class TrioThread:
     def __init__(self) -> None:
         self._pid: Final = os.getpid()
         self._users = 0
-        self._ending = False
+        self._ending = self._ended = False
         self._ready = threading.Event()
         self._at_end: list[Callable[[], object]] = []
         self._thread: Final = threading.Thread(target=self._run, name="imagen", daemon=False)
@@ -116,6 +145,11 @@ class TrioThread:
         if self._ending:
             self.soon(self._nursery.cancel_scope.cancel)
 
+    def join_ended(self) -> None:
+        """Wait for the last moment of the thread, if the run is over."""
+        if self._ended:
+            self._thread.join()
+
     def wait_ended(self, done: Callable[[], object]) -> None:
         """Call `done` at the end of the run, or at once if other clients go on."""
         with self._lock:
@@ -130,6 +164,7 @@ class TrioThread:
         finally:
             with self._lock:
                 self._ending = True
+                self._ended = True
                 waiting, self._at_end = self._at_end, []
             self._ready.set()
             for done in waiting:
@@ -171,27 +206,12 @@ class TrioThread:
         except trio.RunFinishedError:
             raise BridgeClosedError("This client is closed: open another one.") from None
 
-    def start(
-        self, nursery: trio.Nursery, report: Report, function: Callable[[], Awaitable[Any]]
-    ) -> Call:
-        """Start a call in a copy of the caller's context, without blocking."""
-        call = Call(self, report)
-        self.soon(contextvars.copy_context().run, _spawn, nursery, call, function)
-        return call
-
     def run_sync(self, report: Report, function: Callable[[], object]) -> None:
         """Call a synchronous function in the Trio run, in a copy of the caller's
         context.
         """
         context = contextvars.copy_context()
         self.soon(lambda: report(outcome.capture(context.run, function)))
-
-
-def _spawn(nursery: trio.Nursery, call: Call, function: Callable[[], Awaitable[Any]]) -> None:
-    try:
-        nursery.start_soon(call.run, function)
-    except RuntimeError:
-        call.fail("This client is closed: open another one.")
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 import imagen
+from imagen._bridges import blocking_bridge, trio_thread
 from imagen.testing import ScriptedTransport
 from tests.support.scripted_client import FakeProvider, books_balance, images_reply, make_settings
 
@@ -25,6 +27,8 @@ import imagen
 from imagen.testing import ScriptedTransport
 from tests.support.scripted_client import images_reply, make_settings
 
+# A parent may ignore it, and a child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 transport = ScriptedTransport(lambda request: images_reply(after_seconds=0.7))
 parts = dict(settings=make_settings(Path(sys.argv[1])), transport=lambda access: transport)
 
@@ -185,6 +189,12 @@ except KeyboardInterrupt:
     assert spending.attempts.unknown == 0
 
 
+def open_answering(home: Path) -> imagen.blocking.Client:
+    """A client whose provider answers at once."""
+    transport = ScriptedTransport(lambda request: images_reply())
+    return imagen.blocking.open_client(make_settings(home), transport=lambda access: transport)
+
+
 def test_a_client_that_is_dropped_is_closed(tmp_path):
     provider = FakeProvider()
     transport = ScriptedTransport(provider)
@@ -281,3 +291,34 @@ wait_sent(1)
     images, spending = kept_in(tmp_path)
     assert images == 1
     assert spending.attempts.unknown == 0
+
+
+def test_ctrl_c_in_the_moment_of_a_result_loses_no_outcome(monkeypatch, tmp_path):
+    real = blocking_bridge._wait
+    interrupts = iter([True, False, True, False, False, True])
+
+    def wait(messages):
+        result = real(messages)
+        if next(interrupts, False):
+            raise KeyboardInterrupt
+        return result
+
+    with open_answering(tmp_path) as client, client.open_batch("a cat", n=4) as batch:
+        monkeypatch.setattr(blocking_bridge, "_wait", wait)
+        indexes = []
+        while len(indexes) < 4:
+            with suppress(KeyboardInterrupt):
+                indexes.append(next(batch).index)
+        assert sorted(indexes) == [0, 1, 2, 3]
+        monkeypatch.undo()
+
+
+def test_ctrl_c_before_a_call_has_started_is_raised_at_once(monkeypatch, tmp_path):
+    def interrupted(call, nursery, function):
+        raise KeyboardInterrupt
+
+    with open_answering(tmp_path) as client:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(trio_thread.Call, "start", interrupted)
+            client.generate("a cat")
+        assert isinstance(client.generate("a cat"), imagen.Image)

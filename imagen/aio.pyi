@@ -398,7 +398,7 @@ class Client:
 
     async def collect(self) -> int:
         """Collect attempts of unknown outcome, and those that earlier processes
-        left; wait for them.
+        left; wait for them. Read again what was set aside.
 
         Return the number of attempts that ended with an image.
         """

@@ -13,7 +13,7 @@ import imagen
 from ._models import is_available, live_models
 from ._unknown_arguments import nearest
 
-__all__ = ["GROUPS", "Offer", "read_choice"]
+__all__ = ["GROUPS", "OWN_TOOLS", "Offer", "read_choice"]
 
 GROUPS: Mapping[str, frozenset[str]] = {
     "generate": frozenset({"generate_image"}),
@@ -31,6 +31,9 @@ GROUPS: Mapping[str, frozenset[str]] = {
     "models": frozenset({"find_models", "estimate_cost"}),
 }
 """Names for several tools in IMAGEN_MCP_TOOLS."""
+
+OWN_TOOLS = frozenset().union(*GROUPS.values())
+"""All tools of imagen; a program that embeds the server may add others."""
 
 # An edit stands for the operation, if the caller names a model.
 _SERVED_BY: Mapping[str, frozenset[imagen.Operation]] = {

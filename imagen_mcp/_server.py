@@ -24,7 +24,7 @@ from pydantic import AnyUrl, ValidationError
 import imagen
 
 from ._context import ServerState, ToolContext, client_of, offer_of_caller
-from ._offer import Offer
+from ._offer import OWN_TOOLS, Offer
 from ._results.chat_errors import name_sellers, sentence
 from ._results.generation import failed
 from ._results.text import clip_line
@@ -58,7 +58,9 @@ class Server(MCPServer[ServerState]):
 
     async def list_tools(self) -> list[Tool]:
         listed = self._offer.listed
-        return [_shorten(tool) for tool in await self._tools() if tool.name in listed]
+        tools = await self._tools()
+        own = [_shorten(tool) for tool in tools if tool.name in listed]
+        return own + [tool for tool in tools if tool.name not in OWN_TOOLS]
 
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: ToolContext | None = None
@@ -94,11 +96,11 @@ class Server(MCPServer[ServerState]):
         Raises:
             InvalidRequestError: there is no such tool, or it lacks one of them.
         """
-        schemas = {
-            tool.name: tool.input_schema
-            for tool in await self._tools()
-            if tool.name in self._offer.chosen
-        }
+        tools = await self._tools()
+        if name not in OWN_TOOLS and any(tool.name == name for tool in tools):
+            return arguments
+        chosen = self._offer.chosen
+        schemas = {tool.name: tool.input_schema for tool in tools if tool.name in chosen}
         if name not in schemas:
             raise _no_tool(name, schemas)
         known = {tool: tuple(schema["properties"]) for tool, schema in schemas.items()}

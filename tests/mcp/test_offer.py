@@ -213,3 +213,17 @@ async def test_a_call_after_the_list_has_changed_says_so(
             await client.call_tool("search_images", {})
             await client.call_tool("search_images", {})
     assert heard == (["notifications/tools/list_changed"] if mode == "legacy" else [])
+
+
+async def test_a_program_that_embeds_the_server_adds_tools_of_its_own(tmp_path: Path) -> None:
+    async def add(a: int, b: int = 0) -> int:
+        """Add."""
+        return a + b
+
+    server = make_server(settings(tmp_path), read_only=True)
+    server.add_tool(add)
+    with trio.fail_after(10):
+        async with Client(server) as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == {*READS, "add"}
+            result = await client.call_tool("add", {"a": 2, "b": 3})
+    assert result.structured_content == {"result": 5}

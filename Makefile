@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores. `make test TMPDIR=/dev/shm` is faster: no disk waits for fsync there.
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: demo check quick test test-all test-diffusers docs mcpb bench clean
+.PHONY: demo check quick test test-all test-diffusers docs conformance mcpb bench clean
 
 demo: $(VENV)/.core  ## install, and draw four images with the built-in engine
 	IMAGEN_HOME=demo-images/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-images
@@ -33,6 +33,9 @@ test-diffusers: .venv-diffusers/.done  ## the tests of diffusers with the real p
 
 docs: $(VENV)/.docs  ## build the documentation into site/, warnings as errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+conformance: $(VENV)/.dev  ## the official suite of the Model Context Protocol; needs npm
+	.ci/conformance
 
 mcpb:  ## the desktop extension, dist/imagen.mcpb; needs npx
 	mkdir -p dist

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
@@ -60,9 +61,14 @@ async def in_flight(home: Path) -> imagen.AttemptCounts:
         return (await client.spending()).attempts
 
 
-async def wait_in_flight(home: Path, count: int) -> None:
-    while (await in_flight(home)).in_flight < count:
-        await trio.sleep(0.05)
+async def wait_sent(home: Path, count: int) -> None:
+    """Wait until so many requests have been sent: what is only reserved is
+    dropped at the end.
+    """
+    sql = "SELECT count(*) FROM attempts WHERE state = 'sent'"
+    with closing(sqlite3.connect(home / "imagen.sqlite3")) as database:
+        while database.execute(sql).fetchone()[0] < count:
+            await trio.sleep(0.05)
 
 
 async def end_with_four_in_flight(
@@ -74,7 +80,7 @@ async def end_with_four_in_flight(
         await wire.hello()
         call = {"name": "start_image_batch", "arguments": BATCH}
         started = await wire.ask("tools/call", call)
-        await wait_in_flight(home, 4)
+        await wait_sent(home, 4)
         begun = trio.current_time()
         await end(child)
         # The host sees the end of its pipes, too.
@@ -168,7 +174,7 @@ async def test_images_of_a_server_over_http_are_finished_after_its_end(tmp_path:
                     http.headers["mcp-session-id"] = greeted.headers["mcp-session-id"]
                     call = {"name": "start_image_batch", "arguments": BATCH}
                     await http.post(url, json=rpc("tools/call", call))
-                await wait_in_flight(tmp_path, 4)
+                await wait_sent(tmp_path, 4)
                 begun = trio.current_time()
                 await terminate(child)
                 assert await child.wait() == 0

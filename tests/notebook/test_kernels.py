@@ -4,8 +4,10 @@ interrupted.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import warnings
 from pathlib import Path
 
 import nbclient
@@ -58,6 +60,17 @@ def test_a_notebook_of_the_documents_runs(path, tmp_path):
         assert saved.count("<img") == 4
 
 
+@pytest.fixture(autouse=True)
+def collected():
+    """The client of a kernel leaves loops and sockets to the garbage collector,
+    whose warnings would be those of a later test.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
 class Kernel:
     """A kernel that runs code, and can be interrupted meanwhile."""
 
@@ -86,6 +99,7 @@ class Kernel:
     def close(self) -> None:
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=False)
+        self._manager.cleanup_resources()
 
 
 @pytest.fixture

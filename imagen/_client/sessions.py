@@ -204,7 +204,8 @@ class Session:
             # Cancelled from outside, with the client, or left with something
             # missing.
             self._step("cancelled")
-            await self._note_end(store)
+            # Shielded and bounded there.
+            await self._note_end(store)  # noqa: ASYNC102
             self._over.set()
             status = self.status()
             self._emit(

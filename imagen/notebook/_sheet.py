@@ -93,7 +93,7 @@ class Sheet:
         self._is_over = False
         self._over = threading.Event()
         self._came: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._error: BaseException | None = None
+        self._error: ImagenError | None = None
         batch.listen(lambda event: self._notice(event, 0))
 
     @property
@@ -212,7 +212,7 @@ class Sheet:
         threading.Thread(target=function, args=args, name="imagen sheet", daemon=True).start()
 
     def _pull(self, batch: SheetBatch, offset: int) -> None:
-        error: BaseException | None = None
+        error: Exception | None = None
         try:
             for outcome in batch:
                 with self._lock:
@@ -220,7 +220,7 @@ class Sheet:
                 if batch is self._batch:
                     self._came.put(outcome)
             batch.close()
-        except BaseException as raised:
+        except Exception as raised:
             error = raised
         self._running.remove(batch)
         if batch is self._batch:
@@ -253,7 +253,7 @@ def _library_image(outcome: Outcome) -> LibraryImage | bytes:
     return outcome if outcome.path is not None else outcome.data
 
 
-def _ending(error: BaseException) -> str:
+def _ending(error: Exception) -> str:
     if isinstance(error, ImagenError):
         return str(error)
     return "Stopped: what was sent is kept in the library, the rest was not sent."

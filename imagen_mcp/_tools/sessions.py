@@ -63,10 +63,11 @@ async def resume(ctx: ToolContext, session_id: str) -> imagen.Session:
     try:
         return await _found(ctx, client.resume_session(session_id))
     except imagen.SessionError as error:
-        followed = await session_of(ctx, session_id)
-        if followed.finished:
-            raise error from None
-        return followed
+        refusal = error
+    followed = await session_of(ctx, session_id)
+    if followed.finished:
+        raise refusal
+    return followed
 
 
 async def _found(ctx: ToolContext, looking: Awaitable[imagen.Session]) -> imagen.Session:

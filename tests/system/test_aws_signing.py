@@ -15,7 +15,7 @@ import imagen
 from imagen import AuthenticationError, ConfigurationError
 from imagen._system import aws_signing
 from imagen._system.aws_signing import AwsSigner, has_aws_credentials
-from imagen_mcp._resources import is_available
+from imagen_mcp._models import is_available
 from tests.support.signatures_of_aws import check_signature
 
 URL = "https://bedrock-runtime.us-west-2.amazonaws.com"

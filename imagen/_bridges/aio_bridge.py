@@ -209,9 +209,12 @@ async def _wait(
     cancelled: asyncio.CancelledError | None = None
     while not done.done():
         try:
+            if cancelled is None:
+                await asyncio.wait((done,))
+                continue
             # A cancel scope of anyio, which web frameworks use, cancels again
             # in each turn of the loop until it is left.
-            with anyio.CancelScope(shield=cancelled is not None):
+            with anyio.CancelScope(shield=True):
                 await asyncio.wait((done,))
         except asyncio.CancelledError as error:  # noqa: ASYNC103, the caller raises it
             cancelled = error

@@ -127,7 +127,7 @@ async def open_client(
     open_held = partial(
         open_trio_client,
         settings,
-        on_event=(bridge.lend_callback(events), *inside_run),
+        on_event=(*((bridge.lend_callback(events),) if lent else ()), *inside_run),
         confirm=None if confirm is None else bridge.lend_coroutine(confirm),
         **parts,
     )

@@ -13,7 +13,7 @@ from .._client.batch import BatchStatus
 from .._errors import StorageError
 from .._requests.request import Request
 from .._results.events import AttemptSent, Event, PreviewReceived
-from .._results.html import PREVIEW, escape, figure, preview, preview_link, usd_text
+from .._results.html import PREVIEW, data_link, escape, figure, preview, usd_text
 from .._results.images import Image, Outcome
 
 __all__ = ["Cell", "Cells"]
@@ -140,7 +140,7 @@ class Cells:
         outcome = self.outcomes.get(cell.index)
         if isinstance(outcome, Image):
             stars = " " + "★" * cell.stars if cell.stars else ""
-            link = None if cell.thumbnail is None else preview_link(cell.thumbnail, _SIDE)
+            link = None if cell.thumbnail is None else data_link(PREVIEW, cell.thumbnail)
             return figure(link, cell.prompt, cell.caption + stars)
         if outcome is None:
             return f"<p>{escape(cell.prompt)}: no image</p>"

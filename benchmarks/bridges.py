@@ -53,21 +53,8 @@ def _figures(started: float, middle: float, ended: float, count: int) -> dict[st
     }
 
 
-async def _with_trio(setup: _Setup, count: int) -> dict[str, float]:
-    async with setup.open(imagen.open_client) as client:
-        await client.generate("warm")
-        started = time.perf_counter()
-        async with client.open_batch("x", n=count, max_at_once=8) as batch:
-            async for outcome in batch:
-                _check(outcome)
-        middle = time.perf_counter()
-        for _ in range(_CALLS):
-            await client.prompts.get("none")
-        return _figures(started, middle, time.perf_counter(), count)
-
-
-async def _with_aio(setup: _Setup, count: int) -> dict[str, float]:
-    async with setup.open(imagen.aio.open_client) as client:
+async def _awaiting(open_client: Callable[..., Any], setup: _Setup, count: int) -> dict[str, float]:
+    async with setup.open(open_client) as client:
         await client.generate("warm")
         started = time.perf_counter()
         async with client.open_batch("x", n=count, max_at_once=8) as batch:
@@ -97,8 +84,8 @@ def _check(outcome: imagen.Outcome) -> None:
 
 
 _WAYS: dict[str, Callable[[_Setup, int], dict[str, float]]] = {
-    "trio": lambda setup, count: trio.run(_with_trio, setup, count),
-    "aio": lambda setup, count: asyncio.run(_with_aio(setup, count)),
+    "trio": lambda setup, count: trio.run(_awaiting, imagen.open_client, setup, count),
+    "aio": lambda setup, count: asyncio.run(_awaiting(imagen.aio.open_client, setup, count)),
     "blocking": _with_blocking,
 }
 

@@ -194,8 +194,7 @@ def fail_after_spending(usd: Decimal | str | int) -> Iterator[AioScope]:
     """
     with move_on_after_spending(usd) as scope:
         yield scope
-    if scope.cancelled_caught and scope.exhausted_by is not None:
-        raise scope.exhausted_by
+    scope.raise_if_left()
 
 
 AioBridge.mirrors = define_mirrors(__name__, {TrioBatch: _Batch, TrioClient: _Client}, _method)

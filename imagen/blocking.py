@@ -70,17 +70,6 @@ class _Opened(Mirrored):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        raise NotImplementedError
-
 
 class _Batch(_Opened):
     _target: TrioBatch
@@ -97,6 +86,14 @@ class _Batch(_Opened):
         self._kept: list[Outcome] = []
         self._abandon = weakref.finalize(self, abandon_held, bridge.thread, held)
         self._abandon.atexit = False
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def __iter__(self) -> Self:
         return self
@@ -312,8 +309,7 @@ def fail_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
     """
     with move_on_after_spending(usd) as scope:
         yield scope
-    if scope.cancelled_caught and scope.exhausted_by is not None:
-        raise scope.exhausted_by
+    scope.raise_if_left()
 
 
 # --- for the impatient --------------------------------------------------------

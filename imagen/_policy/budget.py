@@ -132,6 +132,13 @@ class BudgetScope(Budget, ABC):
         while self.reserved_usd:
             await self._changed.wait()
 
+    def raise_if_left(self) -> None:
+        """Raise the error of the first refused request, if the block was left
+        because of it.
+        """
+        if self.cancelled_caught and self._exhausted_by is not None:
+            raise self._exhausted_by
+
     @abstractmethod
     async def leave(self) -> None:
         """Cancel the block; called by the code that asked for money it cannot
@@ -198,8 +205,7 @@ def fail_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
     """
     with move_on_after_spending(usd) as scope:
         yield scope
-    if scope.cancelled_caught and scope.exhausted_by is not None:
-        raise scope.exhausted_by
+    scope.raise_if_left()
 
 
 class Reservation:

@@ -6,6 +6,7 @@ its rank when a default model is chosen: the lowest comes first.
 from __future__ import annotations
 
 import datetime
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -417,8 +418,10 @@ def _check_price(price: Price) -> None:
             check_number(f"price.table.{quality}.{size}", usd, most=_MOST_USD)
 
 
-def _read_files() -> dict[str, Mapping[str, JsonValue]]:
-    # Imported when used, to keep `import imagen` fast.
+@functools.cache
+def _read_files() -> Mapping[str, Mapping[str, JsonValue]]:
+    # Kept: reading them took longer than all else that opens a client.
+    # tomllib is imported when used, to keep `import imagen` fast.
     import tomllib
 
     files = [tomllib.loads(path.read_text("utf-8")) for path in sorted(_FOLDER.glob("*.toml"))]

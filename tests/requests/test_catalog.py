@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import pathlib
 import re
 from decimal import Decimal
 
@@ -141,3 +142,11 @@ def test_every_price_is_dated():
     for model in CATALOG:
         if model.price is not None and model.price.as_of is not None:
             assert re.fullmatch(r"20[0-9]{2}(-[0-9]{2}){0,2}", model.price.as_of), model.id
+
+
+def test_the_files_are_read_once_in_a_process(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> str:
+        raise AssertionError("a file of the catalog was read again")
+
+    monkeypatch.setattr(pathlib.Path, "read_text", fail)
+    assert [model.id for model in imagen.providers.load_catalog()] == [m.id for m in CATALOG]

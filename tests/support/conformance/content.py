@@ -1,12 +1,9 @@
-"""imagen's server over HTTP, with the tools, resources and prompts that the
-official conformance suite looks for. usage: conformance_server.py PORT
-"""
+"""Fixtures of the suite that return content of each kind."""
 
 from __future__ import annotations
 
 import base64
 import json
-import sys
 from typing import Annotated
 
 import trio
@@ -21,9 +18,6 @@ from mcp.types import (
 )
 from pydantic import Field
 
-import imagen
-from imagen_mcp._http import MountedApps, serve_http
-from imagen_mcp.server import make_server
 from tests.support.images import PNG
 
 IMAGE = base64.b64encode(PNG).decode()
@@ -148,31 +142,8 @@ PROMPTS = (
     test_prompt_with_image,
 )
 
-
-async def main(port: int) -> None:
-    settings = imagen.load_settings()
-    doors = MountedApps(settings)
-    server = make_server(
-        settings, open_client=doors.open_client, close_seconds=1, local_files=False
-    )
-    for tool in TOOLS:
-        server.add_tool(tool)
-    for prompt in PROMPTS:
-        server.prompt()(prompt)
-    for uri, read, media_type in (
-        ("test://static-text", static_text, "text/plain"),
-        ("test://static-binary", static_binary, "image/png"),
-        ("test://template/{id}/data", template, "application/json"),
-    ):
-        server.resource(uri, mime_type=media_type, description="A fixture.")(read)
-    await serve_http(
-        server,
-        ("127.0.0.1", port),
-        doors=doors,
-        stop=trio.Event().wait,
-        on_listening=lambda url: print(url, flush=True),
-    )
-
-
-if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]))
+RESOURCES = (
+    ("test://static-text", static_text, "text/plain"),
+    ("test://static-binary", static_binary, "image/png"),
+    ("test://template/{id}/data", template, "application/json"),
+)

@@ -1,0 +1,1 @@
+"""Fixtures that the official conformance suite looks for on a server."""

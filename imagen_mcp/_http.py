@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import imagen
 
 from ._context import ServerState
+from ._issuer import read_issuer
 from ._metrics import metrics_route
 from ._subscribers import open_metrics, open_watched_client
 
@@ -98,9 +99,10 @@ def auth_settings(address: tuple[str, int]) -> AuthSettings:
         ConfigurationError: an address is wrong.
     """
     url = os.environ.get("IMAGEN_MCP_URL", "").strip() or f"http://{_host_port(address)}{_PATH}"
-    issuer = os.environ.get("IMAGEN_MCP_ISSUER", "").strip() or url.removesuffix(_PATH)
+    issuer = read_issuer() or url.removesuffix(_PATH)
     try:
-        # Tokens of the file are for this server alone, and say no resource.
+        # Tokens of the file are for this server alone, and say no resource;
+        # that of an issued one is checked with the token.
         return AuthSettings.model_validate(
             {"issuer_url": issuer, "resource_server_url": url, "validate_token_resource": False}
         )

@@ -14,6 +14,7 @@ from mcp.types import ToolAnnotations
 import imagen
 
 from ._context import ServerState, remember_state
+from ._issuer import IssuedTokens, read_issuer
 from ._models import is_available, live_models
 from ._offer import Offer, read_choice
 from ._people import Person, Tokens, settings_of
@@ -167,7 +168,7 @@ def make_server(
         lifespan=lifespan,
         extensions=[Tasks([tool.__name__ for tool in _MAKERS], settings.session_ttl_seconds)],
         auth=auth,
-        token_verifier=Tokens(people) if auth is not None else None,
+        token_verifier=None if auth is None else _verifier(people, auth),
         # The SDK configures logging for the whole process, at INFO.
         log_level="WARNING",
     )
@@ -198,6 +199,13 @@ async def _heeding(
                 client.sessions.cancel_all()
                 if close_seconds is not None:
                     client.bound_salvage(close_seconds)
+
+
+def _verifier(people: Sequence[Person], auth: AuthSettings) -> Tokens:
+    issuer = read_issuer() if any(one.subject is not None for one in people) else None
+    if issuer is None:
+        return Tokens(people)
+    return Tokens(people, IssuedTokens(issuer, str(auth.resource_server_url)))
 
 
 def _choose(read_only: bool) -> frozenset[str]:

@@ -30,7 +30,7 @@ _ALGORITHMS = {
     "OKP": ("EdDSA",),
 }
 _LEEWAY_SECONDS = 60
-# A stranger could name a new key with each request.
+# A caller without a valid token could name a new key with each request.
 _READ_AGAIN_SECONDS = 60.0
 _REPLY_SECONDS = 10.0
 _MOST_BYTES = 1 << 20

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import trio
 from mcp.server import MCPServer
 from mcp.server.auth.settings import AuthSettings
-from mcp.types import ToolAnnotations
+from mcp.types import Icon, ToolAnnotations
 
 import imagen
 
@@ -164,6 +166,7 @@ def make_server(
             "Makes images, one or in batches, with the image models that there are keys for."
         ),
         instructions=_instruct(offer, settings, catalog),
+        icons=_icons(),
         version=imagen.version(),
         lifespan=lifespan,
         extensions=[Tasks([tool.__name__ for tool in _MAKERS], settings.session_ttl_seconds)],
@@ -199,6 +202,22 @@ async def _heeding(
                 client.sessions.cancel_all()
                 if close_seconds is not None:
                     client.bound_salvage(close_seconds)
+
+
+def _icons() -> list[Icon]:
+    """Return the server's icon. Tools have none: a list of tools enters each
+    conversation.
+    """
+    kinds = (("icon.svg", "image/svg+xml", "any"), ("icon.png", "image/png", "64x64"))
+    return [
+        Icon(src=_data_url(name, media_type), mime_type=media_type, sizes=[size])
+        for name, media_type, size in kinds
+    ]
+
+
+def _data_url(name: str, media_type: str) -> str:
+    data = Path(__file__).with_name(name).read_bytes()
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _verifier(people: Sequence[Person], auth: AuthSettings) -> Tokens:

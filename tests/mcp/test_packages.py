@@ -4,14 +4,21 @@ extension starts from its unpacked form.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import tomllib
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import trio
+from mcp import Client
+from PIL import Image
 
+import imagen
+from imagen_mcp.server import make_server
 from tests.support.mcp_process import Wire, process
 from tests.support.paths import ROOT
 
@@ -46,6 +53,39 @@ def test_a_client_of_the_registry_runs_the_server() -> None:
     for variable in package["environmentVariables"]:
         assert variable["description"]
         assert variable.get("isSecret", False) == variable["name"].endswith("_KEY")
+
+
+def test_the_links_install_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "mcp.md").read_text("utf-8")
+    cursor = parameters_of(page, "cursor")
+    vscode = parameters_of(page, "vscode")
+    package = f"{PROJECT['name']}[mcp]"
+    command = {"command": "uvx", "args": ["--from", package, "imagen-mcp"]}
+    assert json.loads(base64.b64decode(cursor["config"])) == command
+    key = json.loads(vscode["inputs"])[0]
+    assert key["password"]
+    assert json.loads(vscode["config"]) == {
+        **command,
+        "env": {"OPENAI_API_KEY": f"${{input:{key['id']}}}"},
+    }
+    assert cursor["name"] == vscode["name"] == "imagen"
+
+
+def parameters_of(page: str, link: str) -> dict[str, str]:
+    (url,) = re.findall(rf"^\[{link}\]: (\S+)$", page, re.MULTILINE)
+    return dict(parse_qsl(urlsplit(url).query))
+
+
+async def test_hosts_can_show_the_icons(tmp_path: Path) -> None:
+    server = make_server(imagen.load_settings({"IMAGEN_HOME": str(tmp_path)}))
+    async with Client(server) as client:
+        icons = client.server_info.icons
+    assert [icon.mime_type for icon in icons] == ["image/svg+xml", "image/png"]
+    svg, png = (base64.b64decode(icon.src.partition(",")[2]) for icon in icons)
+    assert svg.startswith(b"<svg")
+    assert Image.open(io.BytesIO(png)).size == (64, 64)
+    with Image.open(EXTENSION / MANIFEST["icon"]) as image:
+        assert image.size == (512, 512)
 
 
 def test_the_desktop_extension_is_of_this_version() -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mcp.server import ServerRequestContext
+from mcp.server.apps import client_supports_apps
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context
 
@@ -23,6 +24,7 @@ __all__ = [
     "current_state",
     "offer_of_caller",
     "remember_state",
+    "shows_views",
 ]
 
 
@@ -46,6 +48,7 @@ class ServerState(NamedTuple):
 ToolContext = Context[ServerState]
 
 _state: ContextVar[ServerState | None] = ContextVar("state", default=None)
+_shows_views: ContextVar[bool] = ContextVar("shows_views", default=False)
 
 
 def client_of(ctx: ToolContext) -> imagen.Client:
@@ -57,9 +60,10 @@ async def remember_state(
     ctx: ServerRequestContext[ServerState], call_next: CallNext
 ) -> HandlerResult:
     """Keep the caller's state for the handlers: the SDK passes no context to
-    fixed resources and completions.
+    fixed resources, completions and lists.
     """
     _state.set(_state_of(ctx))
+    _shows_views.set(client_supports_apps(ctx))
     return await call_next(ctx)
 
 
@@ -86,6 +90,11 @@ def offer_of_caller() -> Offer | None:
     """
     state = _state.get()
     return None if state is None else state.offer
+
+
+def shows_views() -> bool:
+    """Return True if the caller's host shows pages beside results."""
+    return _shows_views.get()
 
 
 def current_client() -> imagen.Client:

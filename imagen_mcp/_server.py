@@ -23,13 +23,14 @@ from pydantic import AnyUrl, ValidationError
 
 import imagen
 
-from ._context import ServerState, ToolContext, client_of, offer_of_caller
+from ._context import ServerState, ToolContext, client_of, offer_of_caller, shows_views
 from ._offer import OWN_TOOLS, Offer
 from ._results.chat_errors import name_sellers, sentence
 from ._results.generation import failed
 from ._results.text import clip_line
 from ._schemas import short_input, short_output
 from ._unknown_arguments import ignored_arguments, nearest, refuse_unknown
+from ._view import VIEW_TOOLS, link_to_view
 
 __all__ = ["Server"]
 
@@ -60,7 +61,10 @@ class Server(MCPServer[ServerState]):
         listed = self._offer.listed
         tools = await self._tools()
         own = [_shorten(tool) for tool in tools if tool.name in listed]
-        return own + [tool for tool in tools if tool.name not in OWN_TOOLS]
+        others = [tool for tool in tools if tool.name not in OWN_TOOLS]
+        if shows_views():
+            return [*map(link_to_view, own), *others]
+        return own + [tool for tool in others if tool.name not in VIEW_TOOLS]
 
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: ToolContext | None = None

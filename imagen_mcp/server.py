@@ -37,6 +37,7 @@ from ._tools.library import organize_images, search_images, show_image
 from ._tools.models import find_models
 from ._tools.operations import create_variations, edit_image, enhance_image, restyle_image
 from ._tools.prompts import add_prompts
+from ._view import make_view
 
 __all__ = ["make_server"]
 
@@ -166,10 +167,13 @@ def make_server(
             "Makes images, one or in batches, with the image models that there are keys for."
         ),
         instructions=_instruct(offer, settings, catalog),
-        icons=_icons(),
+        icons=[_icon()],
         version=imagen.version(),
         lifespan=lifespan,
-        extensions=[Tasks([tool.__name__ for tool in _MAKERS], settings.session_ttl_seconds)],
+        extensions=[
+            Tasks([tool.__name__ for tool in _MAKERS], settings.session_ttl_seconds),
+            make_view(),
+        ],
         auth=auth,
         token_verifier=None if auth is None else _verifier(people, auth),
         # The SDK configures logging for the whole process, at INFO.
@@ -204,20 +208,13 @@ async def _heeding(
                     client.bound_salvage(close_seconds)
 
 
-def _icons() -> list[Icon]:
-    """Return the server's icon. Tools have none: a list of tools enters each
-    conversation.
+def _icon() -> Icon:
+    """Return the server's icon, as vectors: it goes with each result. Tools have
+    none, as a list of tools enters each conversation.
     """
-    kinds = (("icon.svg", "image/svg+xml", "any"), ("icon.png", "image/png", "64x64"))
-    return [
-        Icon(src=_data_url(name, media_type), mime_type=media_type, sizes=[size])
-        for name, media_type, size in kinds
-    ]
-
-
-def _data_url(name: str, media_type: str) -> str:
-    data = Path(__file__).with_name(name).read_bytes()
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    svg = Path(__file__).with_name("icon.svg").read_bytes()
+    url = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    return Icon(src=url, mime_type="image/svg+xml", sizes=["any"])
 
 
 def _verifier(people: Sequence[Person], auth: AuthSettings) -> Tokens:

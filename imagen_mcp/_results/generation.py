@@ -29,7 +29,10 @@ __all__ = [
     "cost_reply",
     "failed",
     "image_reply",
+    "number_image",
+    "problems_of",
     "result_of",
+    "status_of",
 ]
 
 Status = Literal["created", "generating", "partial", "completed", "failed", "cancelled", "expired"]
@@ -103,7 +106,9 @@ async def image_reply(
     """Return the result of `generate_image`."""
     blocks = await image_blocks(client, found.image, full=full)
     return result_of(
-        ImageReply(image=_image(found)), [_describe(found), *blocks.notes, *notes], blocks.content
+        ImageReply(image=number_image(found)),
+        [_describe(found), *blocks.notes, *notes],
+        blocks.content,
     )
 
 
@@ -170,12 +175,12 @@ def _batch(session: imagen.Session, found: Found | None) -> BatchReply:
     completed, failures = len(session.images), len(session.failures)
     return BatchReply(
         session_id=session.id,
-        status=STATUS[session.state],
+        status=status_of(session),
         requested_count=session.requested,
         completed_count=completed,
         pending_count=0 if session.finished else max(0, session.requested - completed - failures),
-        image=None if found is None else _image(found),
-        errors=_problems(session),
+        image=None if found is None else number_image(found),
+        errors=problems_of(session),
     )
 
 
@@ -190,11 +195,18 @@ STATUS: dict[str, Status] = {
 }
 
 
-def _image(found: Found) -> NumberedImage:
+def status_of(session: imagen.Session) -> Status:
+    """Return the state in the words of the results."""
+    return STATUS[session.state]
+
+
+def number_image(found: Found) -> NumberedImage:
+    """Return the facts of an image with its number."""
     return NumberedImage(index=found.number, **read_image(found.image).model_dump())
 
 
-def _problems(session: imagen.Session) -> list[Problem]:
+def problems_of(session: imagen.Session) -> list[Problem]:
+    """Return what went wrong in a session."""
     errors: list[tuple[int | None, imagen.ImagenError]] = [
         (index, item.error) for index, item in session.failures
     ]

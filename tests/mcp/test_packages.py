@@ -5,7 +5,6 @@ extension starts from its unpacked form.
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 import tomllib
@@ -79,11 +78,10 @@ def parameters_of(page: str, link: str) -> dict[str, str]:
 async def test_hosts_can_show_the_icons(tmp_path: Path) -> None:
     server = make_server(imagen.load_settings({"IMAGEN_HOME": str(tmp_path)}))
     async with Client(server) as client:
-        icons = client.server_info.icons
-    assert [icon.mime_type for icon in icons] == ["image/svg+xml", "image/png"]
-    svg, png = (base64.b64decode(icon.src.partition(",")[2]) for icon in icons)
-    assert svg.startswith(b"<svg")
-    assert Image.open(io.BytesIO(png)).size == (64, 64)
+        (icon,) = client.server_info.icons
+    assert base64.b64decode(icon.src.partition(",")[2]).startswith(b"<svg")
+    # It goes with each result.
+    assert len(icon.src) < 500
     with Image.open(EXTENSION / MANIFEST["icon"]) as image:
         assert image.size == (512, 512)
 

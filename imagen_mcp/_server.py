@@ -18,7 +18,14 @@ from mcp.server.mcpserver.exceptions import (
     UnexpectedResourceError,
     UnexpectedToolError,
 )
-from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, Tool
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    Resource,
+    Tool,
+)
 from pydantic import AnyUrl, ValidationError
 
 import imagen
@@ -30,7 +37,7 @@ from ._results.generation import failed
 from ._results.text import clip_line
 from ._schemas import short_input, short_output
 from ._unknown_arguments import ignored_arguments, nearest, refuse_unknown
-from ._view import VIEW_TOOLS, link_to_view
+from ._view import VIEW_TOOLS, is_view, link_to_view
 
 __all__ = ["Server"]
 
@@ -65,6 +72,10 @@ class Server(MCPServer[ServerState]):
         if shows_views():
             return [*map(link_to_view, own), *others]
         return own + [tool for tool in others if tool.name not in VIEW_TOOLS]
+
+    async def list_resources(self) -> list[Resource]:
+        listed = await super().list_resources()
+        return listed if shows_views() else [one for one in listed if not is_view(one)]
 
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: ToolContext | None = None

@@ -15,6 +15,7 @@ from mcp.types import (
     CallToolResult,
     ContentBlock,
     ImageContent,
+    Resource,
     TextContent,
     Tool,
     ToolAnnotations,
@@ -31,7 +32,7 @@ from ._tools.image_names import find_image
 from ._tools.parameters import After, Full, SessionId, clamp
 from ._tools.sessions import session_of, wait_image
 
-__all__ = ["VIEW_TOOLS", "link_to_view", "make_view"]
+__all__ = ["VIEW_TOOLS", "is_view", "link_to_view", "make_view"]
 
 _URI = "ui://imagen/images.html"
 # Hosts give a call 60 s.
@@ -144,6 +145,11 @@ def make_view() -> Apps:
     for function, title in _OWN:
         apps.tool(resource_uri=_URI, visibility=["app"], title=title, annotations=_READS)(function)
     return apps
+
+
+def is_view(resource: Resource) -> bool:
+    """Return True for the page."""
+    return str(resource.uri) == _URI
 
 
 def link_to_view(tool: Tool) -> Tool:

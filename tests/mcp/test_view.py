@@ -35,8 +35,10 @@ async def connect_host(home: Path, mode: str = "auto") -> AsyncIterator[Client]:
 async def test_only_hosts_that_show_views_hear_of_them(tmp_path: Path, mode: str) -> None:
     async with connect(tmp_path / "plain", mode=mode) as client:
         plain = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert URI not in {str(one.uri) for one in (await client.list_resources()).resources}
     async with connect_host(tmp_path / "host", mode) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert URI in {str(one.uri) for one in (await client.list_resources()).resources}
     assert tools.keys() - plain.keys() == TOOLS
     assert not any((tool.meta or {}).get("ui") for tool in plain.values())
     assert {name for name in TOOLS if tools[name].meta["ui"]["visibility"] == ["app"]} == TOOLS

@@ -92,6 +92,7 @@ class Admission:
     def close(self) -> None:
         """Admit nothing more."""
         self._closed = True
+        self._gates.close()
 
     def retry_allowance(self, provider: str) -> RetryAllowance:
         """Return the retries that all requests to a provider share."""

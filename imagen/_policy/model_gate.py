@@ -139,6 +139,13 @@ class ModelGate:
         self._pause = Pause()
         self._in_flight = 0
         self._changed = Signal()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Notify the subscriber that an open breaker is gone, with the client."""
+        if self._breaker.retry_at is not None:
+            self._emit(BreakerClosed(model=self._model.id, provider=self._model.provider))
+        self._is_closed = True
 
     async def enter(
         self, *, wait: bool, has_alternative: bool, patience_seconds: float
@@ -207,7 +214,7 @@ class ModelGate:
     def _tell_breaker(self, before: float | None, now: float) -> None:
         """Notify the subscriber if the breaker has opened, again, or closed."""
         after = self._breaker.retry_at
-        if after == before:
+        if after == before or self._is_closed:
             return
         about = {"model": self._model.id, "provider": self._model.provider}
         self._emit(
@@ -255,6 +262,11 @@ class ModelGates:
             most = model.rate_limit.max_at_once if model.rate_limit is not None else None
             gate = self._gates[model.id] = ModelGate(model, self.policy, most, self._emit)
         return gate
+
+    def close(self) -> None:
+        """Close all gates, as nothing more is sent."""
+        for gate in self._gates.values():
+            gate.close()
 
     def allowance(self, provider: str) -> RetryAllowance:
         """Return the retries that all requests to a provider share."""

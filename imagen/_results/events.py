@@ -214,7 +214,9 @@ class BreakerOpened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerClosed(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe has succeeded, and the model gets requests again."""
+    """The model gets requests again: a probe has succeeded, or the client whose
+    breaker was open has closed.
+    """
 
     model: str
     provider: str

@@ -146,6 +146,23 @@ async def test_a_breaker_tells_that_it_opens_and_closes(autojump_clock, tmp_path
     assert of(heard, imagen.BreakerClosed) == [imagen.BreakerClosed(**about)]
 
 
+async def test_a_breaker_that_is_open_closes_with_its_client(autojump_clock, tmp_path):
+    heard: list[imagen.Event] = []
+    town = Town(left=lambda number: DOWN if number < 3 else image_reply())
+    routes = imagen.RoutingPolicy(failures=2, cooldown_seconds=5)
+    retry = imagen.RetryPolicy(attempts=1)
+    async with open_town(town, tmp_path, events=heard, routes=routes, retry=retry) as client:
+        for _ in range(3):
+            with pytest.raises(imagen.ImagenError):
+                await client.generate("x")
+        # A failed probe opens it again.
+        assert len(of(heard, imagen.BreakerOpened)) == 2
+        assert of(heard, imagen.BreakerClosed) == []
+    assert of(heard, imagen.BreakerClosed) == [
+        imagen.BreakerClosed(model="left-1", provider="left")
+    ]
+
+
 async def test_one_that_is_not_admitted_is_dropped(autojump_clock):
     heard: list[imagen.Event] = []
     async with open_test_client(lambda request: images_reply(), on_event=heard.append) as (

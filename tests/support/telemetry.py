@@ -105,6 +105,18 @@ class Watch:
             source: round(amount, 6) for source, amount in sources.items()
         }
 
+    def check_at_rest(self) -> None:
+        """Check that no gauge is above 0 once every client is closed, and that
+        every span has ended.
+        """
+        for family in self.prometheus.registry.collect():
+            if family.type == "gauge":
+                assert [sample for sample in family.samples if sample.value] == []
+        for name in ("attempts.waiting", "attempts.in_flight", "breaker.open"):
+            points = self.metered().get(f"imagen.client.{name}", [])
+            assert [attributes for attributes, point in points if point.value] == []
+        assert all(span.end_time is not None for span in self.spans)
+
 
 def known_metrics() -> set[str]:
     """Return the names that a query of Prometheus may use."""

@@ -49,6 +49,7 @@ bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else sho
 	$(BIN)/python -m benchmarks.crash
 	$(BIN)/python -m benchmarks.library
 	$(BIN)/python -m benchmarks.bridges
+	$(BIN)/python -m benchmarks.telemetry
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.publish
 

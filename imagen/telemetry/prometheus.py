@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from .. import (
     AttemptDropped,
     AttemptEnded,
@@ -39,6 +41,18 @@ __all__ = ["Prometheus"]
 _ON = ("provider", "model")
 
 
+class _OfModel(NamedTuple):
+    """Metrics of one model."""
+
+    waiting: Gauge
+    in_flight: Gauge
+    wait: Histogram
+    seconds: Histogram
+    first: Histogram
+    images: Counter
+    bytes: Counter
+
+
 class Prometheus:
     """Subscriber that counts for Prometheus. Labels have few values: no prompt,
     id or tag is among them.
@@ -54,6 +68,7 @@ class Prometheus:
         self.registry = CollectorRegistry() if registry is None else registry
         self._clock = Clock()
         self._reserved: set[str] = set()
+        self._models: dict[tuple[str, str], _OfModel] = {}
         self._add_attempts()
         self._add_others()
 
@@ -108,6 +123,23 @@ class Prometheus:
         self._webhooks = Counter("imagen_webhooks", "Messages.", ("state",), registry=registry)
         self._objects = Counter("imagen_objects", "Published.", ("state",), registry=registry)
 
+    def _of(self, provider: str, model: str) -> _OfModel:
+        """Return what every attempt at a model touches. To look each up by its
+        labels takes a third of the time of an attempt.
+        """
+        if (found := self._models.get((provider, model))) is None:
+            on = provider, model
+            found = self._models[on] = _OfModel(
+                waiting=self._waiting.labels(*on),
+                in_flight=self._flying.labels(*on),
+                wait=self._wait.labels(*on),
+                seconds=self._seconds.labels(*on),
+                first=self._first.labels(*on),
+                images=self._images.labels(*on),
+                bytes=self._bytes.labels(*on),
+            )
+        return found
+
     def render(self) -> tuple[bytes, str]:
         """Return the body and the content type of a scrape."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
@@ -116,7 +148,7 @@ class Prometheus:
         """Take one event."""
         match event:
             case AttemptQueued():
-                self._waiting.labels(event.provider, event.model).inc()
+                self._of(event.provider, event.model).waiting.inc()
             case AttemptDropped() | AttemptReserved():
                 self._end_wait(event)
             case AttemptSent():
@@ -154,30 +186,30 @@ class Prometheus:
                 self._objects.labels(event.state).inc()
 
     def _end_wait(self, event: AttemptDropped | AttemptReserved) -> None:
-        on = event.provider, event.model
-        self._waiting.labels(*on).dec()
-        self._wait.labels(*on).observe(event.waited_seconds)
+        model = self._of(event.provider, event.model)
+        model.waiting.dec()
+        model.wait.observe(event.waited_seconds)
         if isinstance(event, AttemptReserved):
             self._reserved.add(event.attempt_id)
-            self._flying.labels(*on).inc()
+            model.in_flight.inc()
 
     def _end(self, event: AttemptEnded) -> None:
-        on, times = (event.provider, event.model), self._clock.ended(event)
+        model, times = self._of(event.provider, event.model), self._clock.ended(event)
         if event.attempt_id in self._reserved:
             self._reserved.remove(event.attempt_id)
-            self._flying.labels(*on).dec()
+            model.in_flight.dec()
         if times.total is not None:
-            self._seconds.labels(*on).observe(times.total)
+            model.seconds.observe(times.total)
         if times.first_image is not None:
-            self._first.labels(*on).observe(times.first_image)
+            model.first.observe(times.first_image)
         if event.left:
             return
         self._settle(event, "" if event.error is None else event.error.code)
-        self._images.labels(*on).inc(len(event.images))
-        self._bytes.labels(*on).inc(sum(one.size_bytes for one in event.images))
+        model.images.inc(len(event.images))
+        model.bytes.inc(sum(one.size_bytes for one in event.images))
         for kind, count in zip(("input", "output"), tokens_of(event), strict=True):
             if count:
-                self._tokens.labels(*on, kind).inc(count)
+                self._tokens.labels(event.provider, event.model, kind).inc(count)
 
     def _settle(self, event: AttemptEnded | AttemptRecovered, code: str) -> None:
         self._attempts.labels(event.provider, event.model, event.state, code).inc()

@@ -54,7 +54,7 @@ from imagen.library._collections import Collection
 from imagen.library._filters import Filters, SortOrder
 from imagen.library._imaging.similar import MAX_DISTANCE, HashProgress
 from imagen.library._imaging.transforms import Transform
-from imagen.library._library import LibrarySize
+from imagen.library._library import LibrarySize, Timeline
 from imagen.library._query import Lineage, Page
 from imagen.prompts._prompt import Prompt, PromptsImported
 from imagen.prompts._styles import SharedStyle, Style
@@ -657,6 +657,30 @@ class Library:
         order: SortOrder = "newest",
         **filters: Unpack[Filters],
     ) -> pandas.DataFrame | polars.DataFrame: ...
+    async def timeline(self, query: str | None = None, **filters: Unpack[Filters]) -> Timeline:
+        """Return the days on which images were made, and how many, without
+        reading them; query and filters are those of `search`.
+
+        Raises:
+            InvalidRequestError: as for `search`.
+        """
+
+    async def of_day(
+        self,
+        day: datetime.date,
+        query: str | None = None,
+        *,
+        offset: int = 0,
+        limit: int = 200,
+        **filters: Unpack[Filters],
+    ) -> Sequence[Image]:
+        """Return images of a day (UTC) of the `timeline` by their position
+        there, the latest first.
+
+        Raises:
+            InvalidRequestError: as for `search`, or the position is invalid.
+        """
+
     async def of_batch(self, batch_id: str) -> Sequence[Image]:
         """Return the images of a batch, oldest first."""
 

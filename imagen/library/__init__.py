@@ -27,7 +27,7 @@ from ._imaging.hashes import hash_distance, perceptual_hash
 from ._imaging.renditions import Renditions
 from ._imaging.similar import Similar
 from ._imaging.transforms import Transform, apply_transform, thumbnail
-from ._library import Library, LibrarySize
+from ._library import Library, LibrarySize, Timeline
 from ._query import Lineage, Page
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Similar",
     "SortOrder",
     "State",
+    "Timeline",
     "Transform",
     "apply_transform",
     "contact_sheet",

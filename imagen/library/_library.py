@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
 from ._deletion import Deletion
 from ._files import ImageFiles
-from ._filters import Filters, SortOrder, select
+from ._filters import Filters, Selection, SortOrder, select
 from ._frames import FrameLibrary, check_frames, make_frame
 from ._query import LibraryQuery, Lineage, Page, read_lineage
 from ._rows import COLUMNS, ImageRow, insert_image, read_image
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-__all__ = ["Library", "LibrarySize"]
+__all__ = ["Library", "LibrarySize", "Timeline"]
+
+_EPOCH = datetime.date(1970, 1, 1)
 
 _PAGE = 200
 # Minimum batch: images without a file are skipped.
@@ -57,6 +60,13 @@ class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     trashed_images: int
     trashed_bytes: int
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Days (UTC) with images, the latest first, each with their number."""
+
+    total: int
+    days: tuple[tuple[datetime.date, int], ...]
 
 
 class Library:
@@ -234,12 +244,45 @@ class Library:
     async def _page(
         self, query: str | None, limit: int, after: str | None, order: SortOrder, filters: Filters
     ) -> Page:
+        selection = await self._select(query, filters)
+        return await self._query.page(selection, order=order, limit=limit, after=after)
+
+    async def _select(self, query: str | None, filters: Filters) -> Selection:
         collections: Sequence[str] = ()
         if "collection" in filters:
             collections = await self.collections.ids_within(filters["collection"])
-        return await self._query.page(
-            select(query, filters, collections), order=order, limit=limit, after=after
+        return select(query, filters, collections)
+
+    async def timeline(self, query: str | None = None, **filters: Unpack[Filters]) -> Timeline:
+        """Return the days on which images were made, and how many, without
+        reading them; query and filters are those of `search`.
+
+        Raises:
+            InvalidRequestError: as for `search`.
+        """
+        days = await self._query.days(await self._select(query, filters))
+        return Timeline(
+            total=sum(images for _, images in days),
+            days=tuple((_EPOCH + datetime.timedelta(days=day), images) for day, images in days),
         )
+
+    async def of_day(
+        self,
+        day: datetime.date,
+        query: str | None = None,
+        *,
+        offset: int = 0,
+        limit: int = 200,
+        **filters: Unpack[Filters],
+    ) -> Sequence[Image]:
+        """Return images of a day (UTC) of the `timeline` by their position
+        there, the latest first.
+
+        Raises:
+            InvalidRequestError: as for `search`, or the position is invalid.
+        """
+        selection = await self._select(query, filters)
+        return await self._query.of_day(selection, (day - _EPOCH).days, offset=offset, limit=limit)
 
     async def of_batch(self, batch_id: str) -> Sequence[Image]:
         """Return the images of a batch, oldest first."""

@@ -48,6 +48,8 @@ _NEXT_VALUES: dict[Measure, str] = {
     "pixels": "SELECT max(width * height) FROM images WHERE width * height <= ?",
 }
 _MOST = 2**63 - 1
+# Numbers of images are microseconds.
+_DAY = 86_400_000_000
 
 
 class Page(list[Image]):
@@ -101,6 +103,32 @@ class LibraryQuery:
             page.cursor = _write_cursor(rows[limit - 1], order)
         return page
 
+    async def days(self, selection: Selection) -> Sequence[tuple[int, int]]:
+        """Return the days of a selection, in days since 1970, the latest first,
+        each with its number of images.
+        """
+        rows = await self._database.look(lambda reader: _days(reader, selection))
+        return [(int(str(day)), int(str(images))) for day, images in rows]
+
+    async def of_day(
+        self, selection: Selection, day: int, *, offset: int, limit: int
+    ) -> Sequence[Image]:
+        """Return images of one day of a selection by their position, the latest
+        first.
+
+        Raises:
+            InvalidRequestError: the limit or the position is invalid.
+        """
+        if not 1 <= limit <= _LONGEST_PAGE or not 0 <= offset <= _MOST:
+            raise InvalidRequestError(
+                f"Invalid limit or offset: expected 1 to {_LONGEST_PAGE} images, and 0 or more."
+            )
+        selection = _within_day(selection, day)
+        rows = await self._database.look(
+            lambda reader: _find(reader, selection, "newest", limit, None, offset)
+        )
+        return [read_image(row[1:], self._path_of) for row in rows]
+
 
 def _find(
     reader: Transaction,
@@ -108,16 +136,56 @@ def _find(
     order: SortOrder,
     limit: int,
     start: _PageStart | None,
+    offset: int = 0,
 ) -> list[Row]:
     bounded = _with_ranges(reader, selection)
     if bounded is None:
         return []
     selection, conditions = bounded
     if order == "newest" or order == "oldest":
-        return _by_time(reader, selection, conditions, limit, start, newest=order == "newest")
+        newest = order == "newest"
+        return _by_time(reader, selection, conditions, limit, start, newest=newest, offset=offset)
     if selection.match is not None and (few := _few(reader, selection)) is not None:
         return _sorted(reader, few, conditions, order, limit, start)
     return _by_value(reader, selection, conditions, order, limit, start)
+
+
+# --- days ---------------------------------------------------------------------
+
+
+def _within_day(selection: Selection, day: int) -> Selection:
+    return msgspec.structs.replace(
+        selection,
+        first=max(selection.first, day * _DAY),
+        end=min(selection.end, (day + 1) * _DAY),
+    )
+
+
+def _days(reader: Transaction, selection: Selection) -> list[Row]:
+    if selection.match is None and selection.ranges == Ranges() and _is_of_days(selection):
+        kept_only = "" if selection.excluded is None else "AND trashed = 0"
+        return reader.run(
+            f"SELECT day, sum(images) FROM timeline WHERE day >= ? AND day < ? {kept_only}"
+            " GROUP BY day HAVING sum(images) > 0 ORDER BY day DESC",
+            (selection.first // _DAY, -(-selection.end // _DAY)),
+        )
+    bounded = _with_ranges(reader, selection)
+    if bounded is None:
+        return []
+    selection, conditions = bounded
+    source, key, where, values = _source(selection, conditions)
+    if selection.match is not None and not conditions:
+        # The index alone: a look at each image takes ten times as long.
+        source = "image_search"
+    return reader.run(
+        f"SELECT {key} / {_DAY} AS day, count(*) FROM {source} WHERE {where}"
+        " GROUP BY day ORDER BY day DESC",
+        (*values, selection.first, selection.end),
+    )
+
+
+def _is_of_days(selection: Selection) -> bool:
+    return selection.first % _DAY == 0 and (selection.end == _MOST or selection.end % _DAY == 0)
 
 
 # --- ranges -------------------------------------------------------------------
@@ -187,6 +255,7 @@ def _by_time(
     start: _PageStart | None,
     *,
     newest: bool = True,
+    offset: int = 0,
 ) -> list[Row]:
     first, end = selection.first, selection.end
     if start is not None and newest:
@@ -194,8 +263,21 @@ def _by_time(
     elif start is not None:
         first = max(first, start.number + 1)
     direction = "DESC" if newest else "ASC"
+    source, key, where, values = _source(selection, conditions)
+    return reader.run(
+        f"SELECT images.number, {COLUMNS} FROM {source} WHERE {where} ORDER BY {key} {direction}"
+        " LIMIT ? OFFSET ?",
+        (*values, first, end, limit, offset),
+    )
+
+
+def _source(selection: Selection, conditions: list[str]) -> tuple[str, str, str, list[str]]:
+    """Return the tables, the column of the number, the condition, and its
+    values before the bounds of the number.
+    """
+    values: list[str] = []
     if selection.match is None:
-        source, key, values = "images INDEXED BY images_kept", "images.number", []
+        source, key = "images INDEXED BY images_kept", "images.number"
         conditions = ["images.trashed_at IS NULL", *conditions]
         if selection.excluded is None:
             source, conditions = "images", conditions[1:]
@@ -205,12 +287,7 @@ def _by_time(
         source = "image_search CROSS JOIN images ON images.number = image_search.rowid"
         key, values = "image_search.rowid", [_match(selection)]
         conditions = ["image_search MATCH ?", *conditions]
-    where = " AND ".join([*conditions, f"{key} >= ?", f"{key} < ?"])
-    return reader.run(
-        f"SELECT images.number, {COLUMNS} FROM {source} WHERE {where} ORDER BY {key} {direction}"
-        " LIMIT ?",
-        (*values, first, end, limit),
-    )
+    return source, key, " AND ".join([*conditions, f"{key} >= ?", f"{key} < ?"]), values
 
 
 def _match(selection: Selection) -> str:

@@ -33,7 +33,7 @@ from ._policy.bounds import Bounds
 from ._policy.budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
 from ._policy.confirmation import Confirm
 from ._policy.model_gate import RoutingPolicy
-from ._policy.quotas import StandingBudget
+from ._policy.quotas import BudgetStatus, StandingBudget
 from ._policy.retry import RetryPolicy
 from ._policy.settings import ProviderAccess, Settings, load_settings
 from ._policy.store_settings import StoreSettings
@@ -123,6 +123,7 @@ __all__ = [
     "BudgetAlarm",
     "BudgetExceededError",
     "BudgetScope",
+    "BudgetStatus",
     "CacheHit",
     "CacheHits",
     "CallOptions",

@@ -31,6 +31,7 @@ from imagen._errors import ImagenError
 from imagen._policy.budget import Budget, BudgetScope
 from imagen._policy.cleanup import CleanupRules
 from imagen._policy.confirmation import Confirm
+from imagen._policy.quotas import BudgetStatus
 from imagen._policy.settings import ProviderAccess, Settings
 from imagen._requests.catalog import Catalog, JsonValue, Model
 from imagen._requests.options import GenerateParameters, Parameters
@@ -373,6 +374,11 @@ class Client:
     ) -> Sequence[SpendingGroup]:
         """Return the same by model, provider, day (UTC), tag or batch: days in
         order, else the highest first.
+        """
+
+    async def budgets(self) -> Sequence[BudgetStatus]:
+        """Return the standing budgets, and what all processes that share this
+        home have taken of them.
         """
 
     async def statistics(

@@ -23,6 +23,7 @@ from .._errors import (
     StorageError,
 )
 from .._policy.budget import Budget, BudgetStack, current_scopes, read_usd
+from .._policy.quotas import BudgetStatus
 from .._policy.settings import ProviderAccess, Settings
 from .._requests.catalog import Catalog, Model
 from .._requests.options import (
@@ -47,6 +48,7 @@ from .._results.images import Failure, Image
 from .._results.prices import Quote
 from .._results.replay import Replay, differences_of, replay_request
 from .._storage.ledger import AttemptRecord
+from .._storage.ledger_limits import read_budgets
 from .._storage.spending import CacheHits, Spending, SpendingGroup, SpendingKey
 from .._storage.statistics import Statistics, StatisticsKey
 from .._storage.webhooks import BatchCompleted, Webhooks
@@ -528,6 +530,14 @@ class Client:
         order, else the highest first.
         """
         return await self._services.spending.groups(key, since)
+
+    async def budgets(self) -> Sequence[BudgetStatus]:
+        """Return the standing budgets, and what all processes that share this
+        home have taken of them.
+        """
+        runtime = self._services.runtime
+        read = partial(read_budgets, budgets=self.settings.budgets, now=runtime.now())
+        return await runtime.database.look(read)
 
     async def statistics(
         self,

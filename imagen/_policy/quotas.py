@@ -13,7 +13,16 @@ from .._requests.catalog import RateLimit
 from .._results.prices import tidy_usd
 from .._system.numbers import check_numbers
 
-__all__ = ["MOST_USD", "Admitted", "OverBudget", "OverRate", "Rate", "StandingBudget", "Verdict"]
+__all__ = [
+    "MOST_USD",
+    "Admitted",
+    "BudgetStatus",
+    "OverBudget",
+    "OverRate",
+    "Rate",
+    "StandingBudget",
+    "Verdict",
+]
 
 MOST_USD = 1_000_000_000
 _PERIODS = {"day": "today", "month": "this month", "ever": "in all"}
@@ -57,6 +66,30 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return f"{amount} per {self.per}{' for ' if whom else ''}{' and '.join(whom)}".replace(
             "per ever", "in all"
         )
+
+
+class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Standing budget and what is taken of it in its period: dollars or images,
+    spent, reserved, or of unknown outcome.
+    """
+
+    budget: StandingBudget
+    taken_usd: Decimal | None
+    taken_images: int | None
+
+    @property
+    def left_usd(self) -> Decimal | None:
+        """Dollars that are left; None if the budget counts images."""
+        if self.budget.usd is None or self.taken_usd is None:
+            return None
+        return max(Decimal(0), tidy_usd(self.budget.usd - self.taken_usd))
+
+    @property
+    def left_images(self) -> int | None:
+        """Images that are left; None if the budget counts dollars."""
+        if self.budget.images is None or self.taken_images is None:
+            return None
+        return max(0, self.budget.images - self.taken_images)
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):

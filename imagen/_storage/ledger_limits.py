@@ -12,12 +12,20 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
-from .._policy.quotas import Admitted, OverBudget, OverRate, Rate, StandingBudget
+from .._policy.quotas import (
+    Admitted,
+    BudgetStatus,
+    OverBudget,
+    OverRate,
+    Rate,
+    StandingBudget,
+)
 from .._results.events import ALARM_SHARES
+from .._results.prices import tidy_usd
 from .database import Transaction, from_nanousd, to_int
 from .rate_windows import RateWindow
 
-__all__ = ["check_budgets", "check_rates"]
+__all__ = ["check_budgets", "check_rates", "read_budgets"]
 
 _COMMITTED = """
 SELECT
@@ -68,6 +76,24 @@ def check_budgets(
         if crossed:
             alarms.append((budget, float(crossed[-1]), taken + asked))
     return Admitted(alarms=tuple(alarms))
+
+
+def read_budgets(
+    transaction: Transaction, budgets: Sequence[StandingBudget], now: float
+) -> Sequence[BudgetStatus]:
+    """Return what is taken of each budget: spent, reserved, or maybe spent."""
+    found = []
+    for budget in budgets:
+        settled, opened, _, images, _ = _committed(transaction, budget, now)
+        is_money = budget.usd is not None
+        found.append(
+            BudgetStatus(
+                budget=budget,
+                taken_usd=tidy_usd(_usd(settled + opened)) if is_money else None,
+                taken_images=None if is_money else images,
+            )
+        )
+    return found
 
 
 def check_rates(

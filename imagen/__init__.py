@@ -22,6 +22,7 @@ A folder imports only from those above it in this list:
     blocking     the client without an event loop
     telemetry    subscribers of events: OpenTelemetry, Prometheus, structlog
     testing      scripted transport, provider simulator
+    web          the page in a browser, and its API
     cli          the command `imagen`, on public names only
 
 docs/design.md draws the way of one request through them.

@@ -2,7 +2,7 @@
 first used.
 """
 
-from . import aio, blocking, library, metadata, notebook, prompts, providers, sharing
+from . import aio, blocking, library, metadata, notebook, prompts, providers, sharing, web
 from ._client.assembly import open_client
 from ._client.batch import Batch, BatchStatus
 from ._client.callback_app import callback_app
@@ -225,4 +225,5 @@ __all__ = [
     "vary",
     "verify_webhook",
     "version",
+    "web",
 ]

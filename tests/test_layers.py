@@ -38,6 +38,7 @@ LAYERS = (
     "__init__",
     "telemetry",
     "testing",
+    "web",
     "cli",
     "__main__",
 )
@@ -114,7 +115,7 @@ def test_nurseries_are_opened_where_tasks_are_owned():
     openers = {
         room(path) for path in modules("imagen") if "open_nursery(" in path.read_text("utf-8")
     }
-    assert openers <= {"_system", "_bridges", "_client", "cli", "testing"}
+    assert openers <= {"_system", "_bridges", "_client", "cli", "testing", "web"}
 
 
 @pytest.mark.parametrize("path", modules("imagen_mcp"), ids=lambda path: path.name)
@@ -180,6 +181,8 @@ def test_importing_imagen_imports_nothing_heavy():
         "opentelemetry",
         "prometheus_client",
         "structlog",
+        "starlette",
+        "hypercorn",
     )
     code = f"import imagen, sys; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

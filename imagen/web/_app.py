@@ -1,0 +1,104 @@
+"""The application: the page and its API, to be served or mounted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+from starlette.routing import Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .._client.client import Client
+from .._system.nursery import open_bare_nursery
+from ._batch_files import BatchFiles
+from ._batches import Batches
+from ._calls import Calls, reply_json, routes_of
+from ._desk import Desk
+from ._errors import Problem
+from ._events import EventLog
+from ._gallery import CALLS as GALLERY
+from ._home import web_folder
+from ._making import CALLS as MAKING
+from ._models import CALLS as MODELS
+from ._pages import Pages
+from ._security import Door
+from ._state import CALLS as STATE
+
+__all__ = ["ALL_CALLS", "open_app", "open_page"]
+
+ALL_CALLS: tuple[Calls, ...] = (STATE, MODELS, MAKING, GALLERY)
+API_PATH = "/api/1"
+
+
+@asynccontextmanager
+async def open_app(
+    client: Client,
+    *,
+    secret: str | None = None,
+    hosts: Iterable[str] | None = None,
+    confirm_above_usd: Decimal | None = None,
+) -> AsyncIterator[ASGIApp]:
+    """Open the page and its API as an ASGI 3 application, for as long as the
+    block lasts.
+
+    It runs in the client's Trio run, e.g. under hypercorn's Trio worker, at the
+    root of a server or mounted below any path. Batches run in it, whatever the
+    browsers do. Leaving the block ends the event streams and leaves the
+    batches: what was not sent is dropped, and the client salvages the rest.
+
+    Args:
+        client: With a library.
+        secret: First part of every path. Without one, the service that mounts
+            the page must ask for a login.
+        hosts: Names and ports, such as "127.0.0.1:8000", by which the server
+            may be addressed; None leaves that to the service.
+        confirm_above_usd: Cost above which the user must agree; by default that
+            of the client's settings. Open the client with
+            `confirm_above_usd=None` in its settings, as it would refuse what
+            the user agrees to here.
+
+    Raises:
+        ConfigurationError: the client was opened with `library=None`.
+    """
+    above = client.settings.confirm_above_usd if confirm_above_usd is None else confirm_above_usd
+    async with open_page(client, secret, hosts, above) as (app, _):
+        yield app
+
+
+@asynccontextmanager
+async def open_page(
+    client: Client, secret: str | None, hosts: Iterable[str] | None, above_usd: Decimal | None
+) -> AsyncIterator[tuple[ASGIApp, EventLog]]:
+    """Open the application, with the log to be closed before the server is."""
+    library, events = client.library, EventLog()
+    folder = web_folder(client.settings.home) / "batches"
+    files = BatchFiles(folder, client._services.runtime.workers)
+    async with open_bare_nursery() as nursery:
+        batches = Batches(client, library, events, nursery, files)
+        await batches.load()
+        desk = Desk(client=client, events=events, batches=batches, confirm_above_usd=above_usd)
+        try:
+            yield Door(_router(desk, await desk.work(Pages)), secret=secret, hosts=hosts), events
+        finally:
+            events.close()
+            nursery.cancel_scope.cancel("the page is closed")
+
+
+def _router(desk: Desk, pages: Pages) -> ASGIApp:
+    calls = [call for subject in ALL_CALLS for call in subject.all]
+    api = Router(routes_of(calls, desk), redirect_slashes=False, default=_nothing)
+    return Router(
+        [
+            Mount(API_PATH, app=api),
+            Route("/", pages.index),
+            Route("/{name}", pages.file),
+        ],
+        redirect_slashes=False,
+        default=_nothing,
+    )
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    problem = Problem(code="NOT_FOUND", sentence="There is no such call: see docs/web-api.md.")
+    await reply_json(problem, 404)(scope, receive, send)

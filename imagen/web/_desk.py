@@ -1,0 +1,38 @@
+"""What the calls work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from .._client.client import Client
+from ._batches import Batches
+from ._events import EventLog
+
+__all__ = ["Desk"]
+
+_Result = TypeVar("_Result")
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """The client and what the page adds to it. Above `confirm_above_usd` the
+    user's consent is asked for.
+    """
+
+    client: Client
+    events: EventLog
+    batches: Batches
+    confirm_above_usd: Decimal | None
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """Unix time of the client."""
+        return self.client._services.runtime.now
+
+    async def work(self, call: Callable[..., _Result], *arguments: object) -> _Result:
+        """Run blocking work in a thread."""
+        return await self.client._services.runtime.workers.run(partial(call, *arguments))

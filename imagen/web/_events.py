@@ -1,0 +1,93 @@
+"""The event stream: everything that changes, in order, to be read again from
+any place in it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+
+import msgspec
+import trio
+
+__all__ = ["EventLog"]
+
+_MOST_KEPT = 4000
+_KEEPALIVE_SECONDS = 15.0
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    number: int
+    text: bytes
+
+
+class EventLog:
+    """Events of one run of the server. Readers that are too slow start anew,
+    so nothing is kept for each.
+    """
+
+    def __init__(self) -> None:
+        self.run = secrets.token_hex(4)
+        self._entries: deque[_Entry] = deque(maxlen=_MOST_KEPT)
+        self._number = 0
+        self._changed = trio.Event()
+        self._is_closed = False
+
+    @property
+    def last_id(self) -> str:
+        """Id of the latest event."""
+        return f"{self.run}-{self._number}"
+
+    def add(self, kind: str, data: object) -> None:
+        """Append an event for all readers."""
+        self._number += 1
+        self._entries.append(_Entry(self._number, self._write(kind, data, self._number)))
+        self._wake()
+
+    def close(self) -> None:
+        """Say that the server ends, and end the streams."""
+        if not self._is_closed:
+            self.add("ending", {})
+            self._is_closed = True
+            self._wake()
+
+    async def read(self, after: str | None) -> AsyncIterator[bytes]:
+        """Yield the events after an id, and those that come, until the log is
+        closed.
+        """
+        yield b"retry: 1000\n\n" + self._write("hello", {"run": self.run}, None)
+        number = self._number if after is None else self._place_of(after)
+        while True:
+            if number is None or self._is_lost(number):
+                number = self._number
+                yield self._write("reset", {}, number)
+            fresh = [entry for entry in self._entries if entry.number > number]
+            if fresh:
+                number = fresh[-1].number
+                yield b"".join(entry.text for entry in fresh)
+            elif self._is_closed:
+                return
+            else:
+                changed = self._changed
+                with trio.move_on_after(_KEEPALIVE_SECONDS) as scope:
+                    await changed.wait()
+                if scope.cancelled_caught:
+                    yield b": still here\n\n"
+
+    def _place_of(self, event_id: str) -> int | None:
+        run, _, number = event_id.rpartition("-")
+        if run != self.run or not (number.isascii() and number.isdecimal() and len(number) < 19):
+            return None
+        return int(number) if int(number) <= self._number else None
+
+    def _is_lost(self, number: int) -> bool:
+        return bool(self._entries) and number < self._entries[0].number - 1
+
+    def _write(self, kind: str, data: object, number: int | None) -> bytes:
+        head = b"" if number is None else f"id: {self.run}-{number}\n".encode()
+        return b"%bevent: %b\ndata: %b\n\n" % (head, kind.encode(), msgspec.json.encode(data))
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -1,0 +1,65 @@
+"""The bundle of the front end: files that were built, looked up by their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+__all__ = ["BUNDLE", "Pages"]
+
+BUNDLE: Final = Path(__file__).with_name("_dist")
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+}
+# Names that the build makes of the content.
+_HASHED: Final = re.compile(r".*-[A-Z0-9]{8}\.(js|css)")
+_NOT_BUILT: Final = """\
+<!doctype html><meta charset="utf-8"><title>imagen</title>
+<p>The page is not built. In a checkout, run <code>make web</code> and start the server again; a
+wheel has it inside. The API is there all the same.</p>
+"""
+
+
+class Pages:
+    """Files of the bundle. A name is only looked up among those that are there,
+    so no path leads out.
+    """
+
+    def __init__(self, folder: Path = BUNDLE) -> None:
+        self._files: Mapping[str, Path] = {
+            path.name: path
+            for path in (folder.iterdir() if folder.is_dir() else ())
+            if path.suffix in _TYPES and path.is_file()
+        }
+
+    @property
+    def are_built(self) -> bool:
+        """Whether there is a page."""
+        return "index.html" in self._files
+
+    async def index(self, request: Request) -> Response:
+        """Return the page."""
+        if not self.are_built:
+            return HTMLResponse(_NOT_BUILT, 503)
+        return _file(self._files["index.html"])
+
+    async def file(self, request: Request) -> Response:
+        """Return a file of the bundle."""
+        path = self._files.get(request.path_params["name"])
+        return Response(status_code=404) if path is None else _file(path)
+
+
+def _file(path: Path) -> Response:
+    caching = "public, max-age=31536000, immutable" if _HASHED.fullmatch(path.name) else "no-cache"
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": caching})

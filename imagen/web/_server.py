@@ -1,0 +1,103 @@
+"""The page on this machine, on hypercorn's Trio worker."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import hypercorn.config
+import hypercorn.trio
+import msgspec
+from starlette.types import ASGIApp
+
+from .._client.assembly import open_client
+from .._errors import ConfigurationError
+from .._policy.settings import Settings, load_settings
+from .._system.nursery import open_bare_nursery
+from ._app import open_page
+from ._home import PageKey, read_key, write_key, write_opener
+
+__all__ = ["serve"]
+
+# Streams end by themselves; replies in flight get this long.
+_GRACE_SECONDS = 2.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+async def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    settings: Settings | None = None,
+    stop: Callable[[], Awaitable[None]],
+    on_listening: Callable[[str, Path], object],
+) -> None:
+    """Serve the page on this machine until `stop` returns.
+
+    Args:
+        port: None for the one of the home, which is chosen at its first time.
+        on_listening: Gets the address, and the file that leads a browser there.
+
+    The end leaves the batches and closes the client, which waits for what was
+    sent for at most `salvage_seconds` of the settings.
+
+    Raises:
+        ConfigurationError: the host is not this machine, or the port is in use.
+    """
+    if host not in _LOOPBACK:
+        raise ConfigurationError(
+            f"{host} may be reached from other machines, and the page has no login: serve it on"
+            " 127.0.0.1, or mount imagen.web.open_app in a service that has one."
+        )
+    settings = load_settings() if settings is None else settings
+    # The page asks the user itself.
+    asking = msgspec.structs.replace(settings, confirm_above_usd=None)
+    async with open_client(asking) as client:
+        work = client._services.runtime.workers.run
+        key = await work(partial(read_key, settings.home))
+        listener = _listen(host, key.port if port is None else port)
+        number = listener.getsockname()[1]
+        kept = number if port is None else key.port
+        await work(partial(write_key, settings.home, PageKey(secret=key.secret, port=kept)))
+        url = f"http://{_host_port(host, number)}/{key.secret}/"
+        opener = await work(partial(write_opener, settings.home, url))
+        hosts = [_host_port(name, number) for name in _LOOPBACK]
+        async with open_page(client, key.secret, hosts, settings.confirm_above_usd) as page:
+            app, events = page
+
+            async def stop_streams() -> None:
+                await stop()
+                events.close()
+
+            async with open_bare_nursery() as nursery:
+                await nursery.start(_runner(app, listener, stop_streams))
+                on_listening(url, opener)
+
+
+def _runner(
+    app: ASGIApp, listener: socket.socket, stop: Callable[[], Awaitable[None]]
+) -> Callable[..., Awaitable[None]]:
+    config = hypercorn.config.Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.graceful_timeout = _GRACE_SECONDS
+    config.loglevel = "WARNING"
+    # Starlette's type of an application, which hypercorn's spells out
+    # differently.
+    return partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop)  # type: ignore[arg-type]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Port {port} of {host} cannot be used: {error.strerror or error}. If this home's page"
+            " is open already, use that one; else choose another with --port."
+        ) from error
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

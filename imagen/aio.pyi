@@ -590,6 +590,11 @@ class Library:
             InvalidRequestError: several ids have this prefix.
         """
 
+    async def of_ids(self, ids: Iterable[str]) -> Sequence[Image]:
+        """Return the images with these ids, in their order; unknown ones are
+        left out.
+        """
+
     async def of_file(self, path: Path | str) -> Image | None:
         """Return the newest image whose file has this path; trashed images too.
         The file itself is not opened.
@@ -802,6 +807,9 @@ class Collections:
 
     async def of_image(self, image: ImageRef) -> Sequence[Collection]:
         """Return the collections that contain an image."""
+
+    async def those_in(self, name: str, images: ImageRef | Iterable[ImageRef]) -> Sequence[str]:
+        """Return the ids of the images that the collection itself holds."""
 
     async def rename(self, name: str, new_name: str) -> Collection:
         """Rename a collection in place: `new_name` has no slash.

@@ -620,6 +620,11 @@ class Library:
             InvalidRequestError: several ids have this prefix.
         """
 
+    def of_ids(self, ids: Iterable[str]) -> Sequence[Image]:
+        """Return the images with these ids, in their order; unknown ones are
+        left out.
+        """
+
     def of_file(self, path: Path | str) -> Image | None:
         """Return the newest image whose file has this path; trashed images too.
         The file itself is not opened.
@@ -832,6 +837,9 @@ class Collections:
 
     def of_image(self, image: ImageRef) -> Sequence[Collection]:
         """Return the collections that contain an image."""
+
+    def those_in(self, name: str, images: ImageRef | Iterable[ImageRef]) -> Sequence[str]:
+        """Return the ids of the images that the collection itself holds."""
 
     def rename(self, name: str, new_name: str) -> Collection:
         """Rename a collection in place: `new_name` has no slash.

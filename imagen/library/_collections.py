@@ -109,6 +109,19 @@ class Collections:
         )
         return [_read(row) for row in rows]
 
+    async def those_in(self, name: str, images: ImageRef | Iterable[ImageRef]) -> Sequence[str]:
+        """Return the ids of the images that the collection itself holds."""
+        found = await self.get(name)
+        inside: list[str] = []
+        for group in in_groups(ids_of(images)):
+            rows = await self._database.read(
+                "SELECT images.id FROM images JOIN collection_images USING (number)"
+                " WHERE collection_id = ? AND images.id IN (SELECT value FROM json_each(?))",
+                (found.id, msgspec.json.encode(group).decode()),
+            )
+            inside += [str(image_id) for (image_id,) in rows]
+        return inside
+
     async def rename(self, name: str, new_name: str) -> Collection:
         """Rename a collection in place: `new_name` has no slash.
 

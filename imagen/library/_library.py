@@ -18,7 +18,7 @@ from .._results.images import Image
 from .._storage.database import Database, Transaction
 from .._storage.full_text import TRASHED, facet
 from .._system.threads import Workers
-from ._annotations import Annotations, ImageRef
+from ._annotations import Annotations, ImageRef, in_groups
 from ._check import Finding, LibraryCheck
 from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
@@ -126,6 +126,21 @@ class Library:
                 f"Ambiguous image id {image_id}: several ids begin with it. Give more digits."
             )
         return read_image(rows[0], self.files.path) if rows else None
+
+    async def of_ids(self, ids: Iterable[str]) -> Sequence[Image]:
+        """Return the images with these ids, in their order; unknown ones are
+        left out.
+        """
+        wanted = list(dict.fromkeys(ids))
+        found: dict[str, Image] = {}
+        for group in in_groups(wanted):
+            rows = await self._database.read(
+                f"SELECT {COLUMNS} FROM images WHERE id IN (SELECT value FROM json_each(?))",
+                (msgspec.json.encode(group).decode(),),
+            )
+            images = (read_image(row, self.files.path) for row in rows)
+            found.update((image.id, image) for image in images)
+        return [found[image_id] for image_id in wanted if image_id in found]
 
     async def of_file(self, path: Path | str) -> Image | None:
         """Return the newest image whose file has this path; trashed images too.

@@ -14,6 +14,8 @@ from .._system.nursery import open_bare_nursery
 from ._batch_files import BatchFiles
 from ._batches import Batches
 from ._calls import Calls, reply_json, routes_of
+from ._changes import Changes
+from ._curating import CALLS as CURATING
 from ._desk import Desk
 from ._errors import Problem
 from ._events import EventLog
@@ -21,13 +23,18 @@ from ._gallery import CALLS as GALLERY
 from ._home import web_folder
 from ._making import CALLS as MAKING
 from ._models import CALLS as MODELS
+from ._money import CALLS as MONEY
+from ._openapi import describe_calls
 from ._pages import Pages
 from ._security import Door
+from ._sharing import CALLS as SHARING
 from ._state import CALLS as STATE
+from ._words import CALLS as WORDS
+from ._zips import Zips
 
 __all__ = ["ALL_CALLS", "open_app", "open_page"]
 
-ALL_CALLS: tuple[Calls, ...] = (STATE, MODELS, MAKING, GALLERY)
+ALL_CALLS: tuple[Calls, ...] = (STATE, MODELS, MAKING, GALLERY, CURATING, WORDS, MONEY, SHARING)
 API_PATH = "/api/1"
 
 
@@ -77,7 +84,16 @@ async def open_page(
     async with open_bare_nursery() as nursery:
         batches = Batches(client, library, events, nursery, files)
         await batches.load()
-        desk = Desk(client=client, events=events, batches=batches, confirm_above_usd=above_usd)
+        zips = Zips(client, web_folder(client.settings.home) / "zips", nursery)
+        await zips.clear()
+        desk = Desk(
+            client=client,
+            events=events,
+            batches=batches,
+            changes=Changes(library, events),
+            zips=zips,
+            confirm_above_usd=above_usd,
+        )
         try:
             yield Door(_router(desk, await desk.work(Pages)), secret=secret, hosts=hosts), events
         finally:
@@ -87,7 +103,9 @@ async def open_page(
 
 def _router(desk: Desk, pages: Pages) -> ASGIApp:
     calls = [call for subject in ALL_CALLS for call in subject.all]
-    api = Router(routes_of(calls, desk), redirect_slashes=False, default=_nothing)
+    described = reply_json(describe_calls(calls))
+    routes = [Route("/openapi.json", described), *routes_of(calls, desk)]
+    api = Router(routes, redirect_slashes=False, default=_nothing)
     return Router(
         [
             Mount(API_PATH, app=api),

@@ -79,7 +79,9 @@ def routes_of(calls: Sequence[Call], desk: Desk) -> Sequence[Route]:
         paths.setdefault(call.path, {})[call.method] = call
     return [
         Route(f"/{path}", partial(_serve, methods, desk), methods=_METHODS)
-        for path, methods in paths.items()
+        # Words before parts that may be any word: `images/change`, then
+        # `images/{image_id}`.
+        for path, methods in sorted(paths.items(), key=lambda item: "{" in item[0])
     ]
 
 

@@ -11,7 +11,9 @@ import msgspec
 
 from .._client.client import Client
 from ._batches import Batches
+from ._changes import Changes
 from ._events import EventLog
+from ._zips import Zips
 
 __all__ = ["Desk"]
 
@@ -26,6 +28,8 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     client: Client
     events: EventLog
     batches: Batches
+    changes: Changes
+    zips: Zips
     confirm_above_usd: Decimal | None
 
     @property

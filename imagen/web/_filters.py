@@ -13,7 +13,7 @@ from .._errors import InvalidRequestError
 from .._requests.catalog import Operation
 from ..library._filters import Filters, State
 
-__all__ = ["FilterQuery", "filters_of", "words_of"]
+__all__ = ["FilterQuery", "filters_of", "moment_of", "words_of"]
 
 _WORD = re.compile(r"(?<![\w-])[\"']?\w")
 _SAME = (
@@ -57,13 +57,13 @@ def filters_of(query: FilterQuery) -> Filters:
     if query.min_stars is not None:
         filters["min_rating"] = query.min_stars
     if query.since is not None:
-        filters["since"] = _moment(query.since)
+        filters["since"] = moment_of(query.since)
     if query.until is not None:
-        filters["until"] = _moment(query.until)
+        filters["until"] = moment_of(query.until)
     return filters
 
 
-def _moment(text: str) -> datetime.datetime:
+def moment_of(text: str) -> datetime.datetime:
     """Return a time; a day is its beginning, and without a zone it is UTC."""
     try:
         moment = datetime.datetime.fromisoformat(text)

@@ -275,13 +275,11 @@ async def similar(desk: Desk, *, image_id: str, query: SimilarQuery) -> SimilarR
     """Find images that look alike."""
     of = await find_image(desk.client, image_id)
     near = await desk.client.similar.to(of, limit=query.limit)
-    found = [(await desk.client.library.get(name), distance) for name, distance in near]
-    views = [
-        SimilarView(image=row_of(image), distance=distance)
-        for image, distance in found
-        if image is not None
-    ]
-    return SimilarReply(images=views)
+    distances = dict(near)
+    found = await desk.client.library.of_ids(distances)
+    return SimilarReply(
+        images=[SimilarView(image=row_of(one), distance=distances[one.id]) for one in found]
+    )
 
 
 @CALLS.get("compare")

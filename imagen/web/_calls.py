@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .._errors import ImagenError
-from ._errors import ApiError, Problem, problem_of, status_of
+from ._errors import FAULT, ApiError, problem_of, status_of
 
 if TYPE_CHECKING:
     from ._desk import Desk
@@ -98,8 +98,7 @@ async def _serve(methods: Mapping[str, Call], desk: Desk, request: Request) -> R
         return reply_json(problem_of(error), status_of(error))
     except Exception:
         _log.exception("A call to %s failed", request.scope["path"].rpartition("/api/")[2])
-        sentence = "The server has a fault; its log says more."
-        return reply_json(Problem(code="INTERNAL", sentence=sentence), 500)
+        return reply_json(FAULT, 500)
 
 
 async def _answer(call: Call, desk: Desk, request: Request) -> Response:

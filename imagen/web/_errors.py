@@ -8,7 +8,7 @@ import msgspec
 
 from .._errors import ImagenError
 
-__all__ = ["ApiError", "Problem", "problem_of", "status_of"]
+__all__ = ["FAULT", "ApiError", "Problem", "problem_of", "status_of"]
 
 _STATUS = {
     "INVALID_PROMPT": 400,
@@ -35,6 +35,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     retryable: bool = False
     details: Mapping[str, str] = {}
+
+
+FAULT = Problem(code="INTERNAL", sentence="The server has a fault; its log says more.")
 
 
 class ApiError(Exception):

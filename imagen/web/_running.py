@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Iterable
 
 import trio
@@ -22,13 +23,14 @@ from .._results.events import (
 )
 from .._results.images import Outcome
 from ._batch_files import BegunBatch
-from ._errors import problem_of
+from ._errors import FAULT, problem_of
 from ._events import EventLog
 from ._places import BatchView, PlaceState, PlaceView, places_of
 
 __all__ = ["PageBatch"]
 
 _OPEN = ("waiting", "queued")
+_log = logging.getLogger("imagen.web")
 
 
 class PageBatch:
@@ -91,6 +93,10 @@ class PageBatch:
                 self.view.state = "finished"
         except ImagenError as error:
             self.view.state, self.view.error = "failed", problem_of(error)
+        except Exception:
+            # A fault of ours must not end the other batches.
+            _log.exception("The batch %s failed", self.view.id)
+            self.view.state, self.view.error = "failed", FAULT
         finally:
             self._batch = None
             self._end()
@@ -108,7 +114,8 @@ class PageBatch:
 
     def drop(self, index: int) -> bool:
         """Drop one that was not sent; return False if it is too late."""
-        return self._batch is not None and self._batch.drop(index)
+        place = self._place(index)
+        return self._batch is not None and place is not None and self._batch.drop(index)
 
     def _end(self) -> None:
         if self.is_running:

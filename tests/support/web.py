@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import httpx2
@@ -12,7 +13,7 @@ import trio
 
 import imagen
 
-__all__ = ["HOST", "ORIGIN", "PageCaller", "open_page_caller", "settings_of", "sketch"]
+__all__ = ["HOST", "ORIGIN", "PageCaller", "open_page_caller", "page_of", "settings_of", "sketch"]
 
 HOST = "127.0.0.1:8700"
 ORIGIN = f"http://{HOST}"
@@ -62,7 +63,7 @@ class PageCaller:
 
     async def until(self, batch_id: str, is_so: Callable[[Mapping], bool]) -> dict:
         """Wait for a state of a batch."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not is_so(view := await self.read(f"batches/{batch_id}")):
                 await trio.sleep(0.01)
         return view
@@ -81,20 +82,33 @@ async def open_page_caller(
     secret: str | None = None,
     headers: Mapping[str, str] | None = None,
     confirm: str | None = None,
-    **options: object,
 ) -> AsyncIterator[PageCaller]:
     """A page of this home, called as its own browser would."""
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of(home or Path(folder), text)
         async with (
-            imagen.open_client(settings, **options) as client,
-            imagen.web.open_app(
-                client, secret=secret, hosts=[HOST], confirm_above_usd=confirm
-            ) as app,
-            httpx2.AsyncClient(
-                transport=httpx2.ASGITransport(app=app),
-                base_url=ORIGIN,
-                headers={"origin": ORIGIN} if headers is None else headers,
-            ) as http,
+            imagen.open_client(settings) as client,
+            page_of(client, secret=secret, headers=headers, confirm=confirm) as page,
         ):
-            yield PageCaller(http, client, "" if secret is None else f"/{secret}")
+            yield page
+
+
+@asynccontextmanager
+async def page_of(
+    client: imagen.Client,
+    *,
+    secret: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    confirm: str | None = None,
+) -> AsyncIterator[PageCaller]:
+    """The page of a client."""
+    above = None if confirm is None else Decimal(confirm)
+    async with (
+        imagen.web.open_app(client, secret=secret, hosts=[HOST], confirm_above_usd=above) as app,
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app),
+            base_url=ORIGIN,
+            headers={"origin": ORIGIN} if headers is None else headers,
+        ) as http,
+    ):
+        yield PageCaller(http, client, "" if secret is None else f"/{secret}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import webbrowser
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -48,7 +49,7 @@ async def run_web(options: argparse.Namespace, console: Console) -> ExitStatus:
         else:
             console.say(url)
         if options.open:
-            nursery.start_soon(_open, opener)
+            _open(opener)
 
     with trio.open_signal_receiver(*ending_signals()) as signals:
 
@@ -56,8 +57,7 @@ async def run_web(options: argparse.Namespace, console: Console) -> ExitStatus:
             console.notice(await anext(signals))
             console.note("The page ends; images that are paid are still kept.")
 
-        async with trio.open_nursery() as nursery:
-            await serve(host=options.host, port=options.port, stop=stop, on_listening=show)
+        await serve(host=options.host, port=options.port, stop=stop, on_listening=show)
     return ExitStatus.DONE
 
 
@@ -70,6 +70,8 @@ def _serve() -> Callable[..., Awaitable[None]]:
         ) from error
 
 
-async def _open(opener: Path) -> None:
-    # A file, as others see the arguments of a program.
-    await trio.to_thread.run_sync(partial(webbrowser.open, opener.as_uri()), abandon_on_cancel=True)
+def _open(opener: Path) -> None:
+    # A file, as others see the arguments of a program. A browser of the
+    # terminal would hold the server.
+    open_file = partial(webbrowser.open, opener.as_uri())
+    threading.Thread(target=open_file, name="imagen web browser", daemon=True).start()

@@ -1,0 +1,101 @@
+// Bundles the page into ../_dist: index.html, app.html (one file, for hosts of MCP Apps), the
+// service worker with the list of files, and sizes.json with what the first view loads.
+import { createHash } from "node:crypto";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const DIST = new URL("../_dist/", import.meta.url);
+const common = {
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: ["chrome120", "firefox121", "safari17"],
+  charset: "utf8",
+  legalComments: "none",
+  metafile: true,
+  logLevel: "warning",
+};
+const path = (name) => new URL(name, DIST).pathname;
+const zipped = async (name) => gzipSync(await readFile(path(name)), { level: 9 }).length;
+
+async function bundlePage() {
+  const { metafile } = await build({
+    ...common,
+    entryPoints: ["src/page.ts", "src/styles/page.css"],
+    outdir: path("."),
+    entryNames: "[name]-[hash]",
+    chunkNames: "part-[name]-[hash]",
+    splitting: true,
+  });
+  return metafile.outputs;
+}
+
+// The entry and all that it imports at once, without what is imported when it is needed.
+function loadedFirst(outputs, entry) {
+  const found = new Set();
+  const visit = (name) => {
+    if (found.has(name)) return;
+    found.add(name);
+    for (const one of outputs[name].imports) if (one.kind === "import-statement") visit(one.path);
+  };
+  visit(entry);
+  return [...found];
+}
+
+async function writePage(outputs) {
+  const entryOf = (source) =>
+    Object.keys(outputs).find((name) => outputs[name].entryPoint === source);
+  const script = entryOf("src/page.ts");
+  const style = entryOf("src/styles/page.css");
+  const first = loadedFirst(outputs, script);
+  const preloads = first.filter((name) => name !== script)
+    .map((name) => `<link rel="modulepreload" href="./${basename(name)}">`).join("\n    ");
+  const template = await readFile("src/index.html", "utf8");
+  await writeFile(path("index.html"), template
+    .replace("{{style}}", basename(style))
+    .replace("{{script}}", basename(script))
+    .replace("{{preloads}}", preloads));
+  return ["index.html", ...[style, ...first].map((name) => basename(name))];
+}
+
+async function writeApp() {
+  const options = { ...common, write: false, outdir: path(".") };
+  const made = await build({ ...options, entryPoints: ["src/app.ts", "src/styles/app.css"] });
+  const text = (end) => made.outputFiles.find((file) => file.path.endsWith(end)).text;
+  const template = await readFile("src/app.html", "utf8");
+  await writeFile(path("app.html"), template
+    .replace("{{style}}", () => text(".css"))
+    .replace("{{script}}", () => text(".js").replaceAll("</script", "<\\/script")));
+}
+
+async function writeWorker(names) {
+  const digest = createHash("sha256");
+  for (const name of [...names].sort()) digest.update(await readFile(path(name)));
+  await build({
+    ...common,
+    entryPoints: ["src/sw.ts"],
+    outfile: path("sw.js"),
+    define: {
+      FILES: JSON.stringify(names),
+      VERSION: JSON.stringify(digest.digest("hex").slice(0, 12)),
+    },
+  });
+}
+
+await rm(DIST, { recursive: true, force: true });
+await mkdir(DIST, { recursive: true });
+await cp("public", path("."), { recursive: true });
+const outputs = await bundlePage();
+const first = await writePage(outputs);
+await writeApp();
+const all = new Set([...first, ...Object.keys(outputs).map((name) => basename(name)),
+  "manifest.webmanifest", "icon.svg"]);
+await writeWorker([...all]);
+const sizes = {};
+for (const name of first) sizes[name] = await zipped(name);
+const total = Object.values(sizes).reduce((sum, one) => sum + one, 0);
+await writeFile(path("sizes.json"), JSON.stringify({ first_view_bytes: total, files: sizes }));
+console.log(`first view: ${total.toLocaleString("en")} bytes gzipped; app.html: ${
+  (await zipped("app.html")).toLocaleString("en")}`);

@@ -1,0 +1,89 @@
+// The page of its own: fetch, and one stream of server-sent events.
+import { ApiError, sizeFor, Unreachable, type Host, type ServerEvent } from "./host";
+
+const API = "./api/1/";
+const KINDS = [
+  "hello", "reset", "batch", "place", "preview", "forgotten", "added", "changed", "trashed",
+  "restored", "collections", "alarm", "ending",
+];
+const RETRY_AFTER = 1500;
+
+export class PageHost implements Host {
+  async call(method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> {
+    return this.#send(path, {
+      method,
+      ...(body === undefined ? {} : {
+        body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+      }),
+    });
+  }
+
+  async upload(file: Blob, name: string): Promise<unknown> {
+    const path = `inputs?name=${encodeURIComponent(name)}`;
+    return this.#send(path, { method: "POST", body: file });
+  }
+
+  async #send(path: string, init: RequestInit): Promise<unknown> {
+    let reply: Response;
+    try {
+      reply = await fetch(API + path, init);
+    } catch {
+      throw new Unreachable();
+    }
+    const text = await reply.text();
+    if (reply.ok) return text === "" ? {} : JSON.parse(text);
+    throw errorOf(reply.status, text);
+  }
+
+  thumbnail(id: string, pixels: number): string {
+    return `${API}images/${id}/thumbnail/${sizeFor(pixels)}`;
+  }
+
+  file(id: string, download = false): string {
+    return `${API}images/${id}/file${download ? "?download" : ""}`;
+  }
+
+  link(path: string): string {
+    return API + path;
+  }
+
+  events(
+    after: string, listener: (event: ServerEvent) => void, connected: (is: boolean) => void,
+  ): () => void {
+    let source: EventSource;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let last = after;
+    const open = (): void => {
+      source = new EventSource(`${API}events?after=${encodeURIComponent(last)}`);
+      source.onopen = () => connected(true);
+      source.onerror = () => {
+        connected(false);
+        // A browser gives up for good when the port refuses; we do not.
+        if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, RETRY_AFTER);
+      };
+      for (const kind of KINDS) {
+        source.addEventListener(kind, (event: MessageEvent<string>) => {
+          last = event.lastEventId || last;
+          listener({ kind, data: JSON.parse(event.data) as Record<string, unknown> });
+        });
+      }
+    };
+    open();
+    return () => {
+      clearTimeout(timer);
+      source.close();
+    };
+  }
+}
+
+function errorOf(status: number, text: string): Error {
+  try {
+    const body = JSON.parse(text) as {
+      code: string; sentence: string; details?: Record<string, unknown>; retryable?: boolean;
+    };
+    return new ApiError(body.code, body.sentence, body.details ?? {}, body.retryable ?? false);
+  } catch {
+    // The service worker answers 503 without a body where the server does not answer.
+    return status === 503 ? new Unreachable() : new ApiError("INTERNAL", `HTTP ${status}`);
+  }
+}

@@ -1,0 +1,181 @@
+// The library as the views see it: the images of the present search, and changes of many at once.
+// A change is shown at once; without the server it waits in the outbox and is sent later.
+import { Cell } from "../core/cell";
+import { Unreachable, type Change, type Filters, type Row } from "../core/api";
+import { session } from "../core/session";
+import { addToOutbox, emptyOutbox } from "../core/storage";
+import { language, type Messages } from "../messages/messages";
+import { DaySource } from "./source";
+
+const NAMES = ["q", "model", "operation", "tag", "collection", "min_stars", "state"] as const;
+const REFRESH_PAUSE = 250;
+
+export interface Facets {
+  readonly models: readonly string[];
+  readonly tags: readonly string[];
+  readonly collections: readonly string[];
+}
+
+export function filtersOf(query: URLSearchParams): Filters {
+  return Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""])
+    .filter(([, value]) => value !== ""));
+}
+
+export function queryOf(filters: Filters): URLSearchParams {
+  return new URLSearchParams(
+    Object.entries(filters).filter(([, value]) => value) as [string, string][]);
+}
+
+class Library {
+  readonly source = new Cell<DaySource | null>(null);
+  readonly changed = new Cell(0);
+  readonly facets = new Cell<Facets>({ models: [], tags: [], collections: [] });
+  #filters: Filters = {};
+  #wanted: string | null = null;
+  #asked = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  begin(): void {
+    const { events } = session;
+    for (const kind of ["added", "trashed", "restored"]) {
+      events.addEventListener(kind, () => this.#refreshSoon());
+    }
+    events.addEventListener("changed", () => this.#refreshSoon());
+    events.addEventListener("collections", () => void this.#readFacets());
+    events.addEventListener("back", () => void this.#comeBack());
+    void this.#comeBack();
+  }
+
+  async #comeBack(): Promise<void> {
+    await this.#sendOutbox();
+    await Promise.all([this.refresh(), this.#readFacets()]);
+  }
+
+  /** Show the images of these filters. */
+  want(filters: Filters): void {
+    const wanted = queryOf(filters).toString();
+    if (wanted === this.#wanted) return;
+    this.#wanted = wanted;
+    this.#filters = filters;
+    void this.refresh();
+  }
+
+  #refreshSoon(): void {
+    // Many images may arrive in one second: the days are read once for all of them.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.refresh();
+    }, REFRESH_PAUSE);
+  }
+
+  async refresh(): Promise<void> {
+    if (this.#wanted === null) return;
+    const asked = (this.#asked += 1);
+    const filters = this.#filters;
+    try {
+      const { days } = await session.api.timeline(filters);
+      if (asked !== this.#asked) return;
+      const sections = days.map(([key, count]) => ({ key, count }));
+      this.source.value = new DaySource(session.api, filters, sections,
+        (day) => language.value.day(day), this.source.value);
+    } catch (error) {
+      if (!(error instanceof Unreachable)) session.say(session.sentenceOf(error));
+    }
+  }
+
+  async #readFacets(): Promise<void> {
+    try {
+      const [tags, collections] = await Promise.all([session.api.tags(), session.api.collections()]);
+      const models = session.models.value.filter((one) => one.has_key).map((one) => one.id);
+      this.facets.value = { models, tags, collections };
+    } catch {
+      // The chips stay as they are.
+    }
+  }
+
+  // --- changes ----------------------------------------------------------------------
+
+  rate = (ids: readonly string[], stars: number): Promise<string | null> => {
+    this.#show(ids, (row) => ({ ...row, stars }));
+    return this.#send({ ids, stars });
+  };
+
+  async tag(ids: readonly string[], add: readonly string[], remove: readonly string[]): Promise<void> {
+    this.#show(ids, (row) => ({
+      ...row, tags: [...new Set([...row.tags.filter((tag) => !remove.includes(tag)), ...add])],
+    }));
+    const undo = await this.#send({ ids, add_tags: add, remove_tags: remove });
+    const t = language.value;
+    if (add.length > 0) session.say(t.tagged(ids.length), this.#undoing(undo));
+    void this.#readFacets();
+  }
+
+  annotate = (id: string, notes: string): Promise<string | null> => this.#send({ ids: [id], notes });
+
+  async collect(ids: readonly string[], name: string): Promise<void> {
+    const undo = await this.#send({ ids, add_to: name });
+    session.say(language.value.collected(ids.length, name), this.#undoing(undo));
+    void this.#readFacets();
+  }
+
+  async trash(ids: readonly string[], t: Messages): Promise<void> {
+    if (ids.length === 0) return;
+    const undo = await this.#send({ ids, trashed: true });
+    session.say(t.trashed(ids.length), this.#undoing(undo));
+    await this.refresh();
+  }
+
+  async restore(ids: readonly string[], t: Messages): Promise<void> {
+    const undo = await this.#send({ ids, trashed: false });
+    session.say(t.restored(ids.length), this.#undoing(undo));
+    await this.refresh();
+  }
+
+  async zip(ids: readonly string[]): Promise<void> {
+    const token = await session.attempt(() => session.api.zip(ids));
+    if (token !== undefined) download(session.host.link(`zips/${token}`));
+  }
+
+  #undoing(undo: string | null): (() => Promise<void>) | null {
+    if (undo === null) return null;
+    return async () => {
+      await session.attempt(() => session.api.undo(undo));
+      await this.refresh();
+    };
+  }
+
+  #show(ids: readonly string[], change: (row: Row) => Row): void {
+    this.source.value?.change(new Set(ids), change);
+    this.changed.value += 1;
+  }
+
+  /** The token to undo it; null if it waits in the outbox, or failed. */
+  async #send(change: Change): Promise<string | null> {
+    try {
+      return (await session.api.change(change)).undo;
+    } catch (error) {
+      if (error instanceof Unreachable && await addToOutbox(change)) {
+        session.say(language.value.sentLater);
+      } else session.say(session.sentenceOf(error));
+      return null;
+    }
+  }
+
+  async #sendOutbox(): Promise<void> {
+    try {
+      const sent = await emptyOutbox(async (change) => { await session.api.change(change); });
+      if (sent > 0) session.say(language.value.outboxSent(sent));
+    } catch {
+      // They wait for the next time.
+    }
+  }
+}
+
+export function download(link: string): void {
+  const anchor = document.createElement("a");
+  anchor.href = link;
+  anchor.download = "";
+  anchor.click();
+}
+
+export const library = new Library();

@@ -1,0 +1,123 @@
+// What is being written in the dialog. It is kept in the browser and survives a reload.
+import { Cell } from "../core/cell";
+import { session } from "../core/session";
+import type { ImageRequest, Input, Value } from "../core/api";
+import { kept, keep } from "../core/storage";
+
+export type Values = Readonly<Record<string, Value>>;
+
+export interface Reference {
+  readonly input: Input;
+  readonly name: string;
+  readonly preview: string;
+}
+
+export interface Draft {
+  readonly prompt: string;
+  readonly models: readonly string[];
+  readonly styles: readonly string[];
+  readonly values: Values;
+  readonly references: readonly Reference[];
+  readonly count: number;
+}
+
+const EMPTY: Draft = { prompt: "", models: [], styles: [], values: {}, references: [], count: 1 };
+const PAUSE = 300;
+
+export const draft = new Cell<Draft>(EMPTY);
+
+export async function rememberDraft(): Promise<void> {
+  const earlier = await kept<Draft>("draft");
+  if (earlier !== undefined && draft.value === EMPTY) draft.value = { ...EMPTY, ...earlier };
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  draft.listen((value) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void keep("draft", value), PAUSE);
+  });
+}
+
+/** A size and a ratio exclude each other: the one set last stays. */
+export function fieldsFor(values: Values): Values {
+  const names = Object.keys(values);
+  const last = names.at(-1);
+  if (!("size" in values) || !("aspect_ratio" in values)) return values;
+  const gone = last === "size" ? "aspect_ratio" : "size";
+  return Object.fromEntries(Object.entries(values).filter(([name]) => name !== gone));
+}
+
+/** The values that the model has: those of another model stay in the draft, and are not sent. */
+function known(values: Values, modelId: string | undefined): Values {
+  const model = session.models.value.find((one) => one.id === modelId);
+  if (model === undefined) return values;
+  const names = new Set(model.parameters.filter((one) => one.supported).map((one) => one.name));
+  return Object.fromEntries(Object.entries(values).filter(([name]) => names.has(name)));
+}
+
+export interface Wanted {
+  readonly requests: readonly ImageRequest[];
+  readonly n: number;
+  /** How many texts the wildcards and choices of the prompt can give. */
+  readonly wordings: number;
+}
+
+export const MOST_IMAGES = 500;
+
+/** The requests of a draft: one for each wording and model, each made `n` times. */
+export async function wantedOf(now: Draft): Promise<Wanted> {
+  const { texts, wordings } = await wordingsOf(now);
+  const models = now.models.length > 0 ? now.models : [session.defaultModel()?.id];
+  const requests = models.flatMap((model) => texts.map((text) => requestOf(now, text, model)));
+  const styled = now.styles.length === 0 ? requests : await Promise.all(
+    requests.map((request) => session.api.applyStyles(request, now.styles)));
+  return { requests: styled, n: texts.length > 1 ? 1 : now.count, wordings };
+}
+
+/** A prompt with choices or wildcards gives as many texts as images are wanted. */
+async function wordingsOf(now: Draft): Promise<{ texts: string[]; wordings: number }> {
+  if (!/[{}]|__/.test(now.prompt)) return { texts: [now.prompt], wordings: 1 };
+  const { count, texts } = await session.api.expand(now.prompt, now.count);
+  return count <= 1 ? { texts: [texts[0] ?? now.prompt], wordings: 1 }
+    : { texts: texts.slice(0, now.count), wordings: count };
+}
+
+function requestOf(now: Draft, prompt: string, model: string | undefined): ImageRequest {
+  return {
+    operation: "generate",
+    prompt,
+    ...(model === undefined ? {} : { model }),
+    ...known(now.values, model),
+    ...(now.references.length === 0 ? {} : { references: now.references.map((one) => one.input) }),
+  };
+}
+
+export function referenceOf(id: string): Reference {
+  return { input: { id }, name: id.slice(0, 8), preview: "" };
+}
+
+export async function takeFiles(files: Iterable<File>): Promise<Reference[]> {
+  return Promise.all([...files].filter((file) => file.type.startsWith("image/")).map(async (file) => {
+    const [{ input }, preview] = await Promise.all([
+      session.api.upload(file, file.name), previewOf(file)]);
+    return { input: { input }, name: file.name, preview };
+  }));
+}
+
+/** A small copy as a `data:` link, which a draft can keep. */
+export async function previewOf(file: Blob): Promise<string> {
+  const side = 160;
+  const image = await createImageBitmap(file);
+  const scale = Math.min(1, side / Math.min(image.width, image.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.round(image.width * scale);
+  canvas.height = Math.round(image.height * scale);
+  canvas.getContext("2d")!.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/webp", 0.8);
+}
+
+/** Width by height of "16:9" or "1024x768"; null of anything else. */
+export function ratioOf(text: string): number | null {
+  const found = /^(\d+(?:\.\d+)?)\s*[:x×]\s*(\d+(?:\.\d+)?)$/.exec(text);
+  if (found === null) return null;
+  const ratio = Number(found[1]) / Number(found[2]);
+  return Number.isFinite(ratio) && ratio > 0 ? ratio : null;
+}

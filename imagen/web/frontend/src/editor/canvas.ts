@@ -84,6 +84,12 @@ export class MaskCanvas extends Part {
     };
   }
 
+  /** The mask as it is drawn, for who wants to compare it. */
+  maskPixels(): ArrayBufferLike {
+    const { imageWidth: width, imageHeight: height } = this;
+    return this.#mask!.getContext("2d")!.getImageData(0, 0, width, height).data.buffer;
+  }
+
   async open(image: ImageBitmap, strokes: readonly Stroke[]): Promise<void> {
     this.#image = image;
     this.#mask = new OffscreenCanvas(image.width, image.height);

@@ -14,7 +14,7 @@ import "../gallery/gallery";
 import "../gallery/timeline";
 import "./making";
 
-const SEARCH_PAUSE = 90;
+const SEARCH_PAUSE = 20;
 const MOST_COMPARED = 4;
 
 @customElement("imagen-images")

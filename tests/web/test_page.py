@@ -1,0 +1,466 @@
+"""The page in Chromium: the whole walk from the dialog to an edited child, two
+tabs, reload, a killed server, offline, and what axe finds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.page import AXE, BUNDLE, CHROMIUM, Site, build_bundle, open_simulator, until
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(CHROMIUM is None, reason="There is no Chromium."),
+]
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 820}
+MOST_FIRST_VIEW = 60_000
+VIOLATIONS = """
+window.violations = [];
+addEventListener("securitypolicyviolation", (event) =>
+  window.violations.push(event.violatedDirective + " " + event.blockedURI));
+"""
+RUN_AXE = """async () => {
+  const found = await axe.run(document, { resultTypes: ["violations"] });
+  return found.violations
+    .filter((one) => one.impact === "serious" || one.impact === "critical")
+    .map((one) => one.id + ": " + one.nodes.map((node) => node.html.slice(0, 160)).join(" | "));
+}"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bundle():
+    build_bundle()
+
+
+@pytest.fixture(scope="module")
+def browser(bundle):
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with open_simulator("--latency", "0.3-0.6") as keys:
+        yield keys
+
+
+@pytest.fixture
+def site(tmp_path, simulator) -> Iterator[Site]:
+    site = Site(tmp_path / "home", simulator)
+    site.start()
+    yield site
+    site.close()
+
+
+class Tab:
+    """A tab, and what its console said."""
+
+    def __init__(self, context, url: str) -> None:
+        self.page = context.new_page()
+        self.said: list[str] = []
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(f"dialog: {dialog.message}"))
+        self.page.add_init_script(VIOLATIONS)
+        self.page.goto(url)
+        self.find(".count").wait_for()
+
+    def _note(self, message) -> None:
+        if message.type == "error":
+            self.said.append(message.text)
+
+    def find(self, selector: str):
+        return self.page.locator(selector)
+
+    def role(self, role: str, name: str):
+        return self.page.get_by_role(role, name=name, exact=True)
+
+    def tiles(self) -> int:
+        return self.page.evaluate(
+            "[...document.querySelectorAll('.tile img')].filter((one) => one.naturalWidth).length"
+        )
+
+    def make(self, prompt: str, count: int = 1) -> None:
+        self.page.fill("#prompt", prompt)
+        self.page.fill("#count", str(count))
+        self.page.locator("#count").press("Tab")
+        until(lambda: self.find(".make").first.is_enabled(), "the button can be pressed")
+        self.page.keyboard.press("Control+Enter")
+
+    def choose_model(self, name: str) -> None:
+        self.find(".model-card").click()
+        self.page.fill(".models-head input[type=search]", name)
+        for row in self.find(".model-row[aria-pressed=true]").all():
+            row.click()
+        self.find(".model-row").first.dblclick()
+
+    def open_first(self) -> None:
+        self.find(".tile[data-id]").first.click()
+        self.find(".facts-head").wait_for()
+
+    def check(self) -> None:
+        assert self.page.evaluate("window.violations") == []
+        assert self.said == []
+
+
+@pytest.fixture
+def context(browser):
+    context = browser.new_context(viewport=DESKTOP, locale="en-US")
+    yield context
+    context.close()
+
+
+def test_the_first_view_is_small():
+    assert json.loads((BUNDLE / "sizes.json").read_text())["first_view_bytes"] < MOST_FIRST_VIEW
+
+
+def test_from_the_dialog_to_an_edited_child(context, site):
+    tab = Tab(context, site.url)
+    tab.choose_model("gpt-image-2")
+    tab.make("a harbour at dusk", 2)
+    until(lambda: tab.find(".place").count() == 2, "each request has a place at once")
+    until(lambda: tab.tiles() == 2, "the images are in the gallery")
+    until(lambda: "2 of 2" in tab.find(".batch header").inner_text(), "the batch is over")
+    tab.open_first()
+    assert "a harbour at dusk" in tab.find(".facts-prompt").inner_text()
+    parent = tab.page.url
+
+    tab.role("link", "Edit").click()
+    until(lambda: tab.page.evaluate("document.querySelector('imagen-canvas')?.image != null"), "it")
+    draw(tab)
+    tab.page.fill("#edit-prompt", "a red sail")
+    tab.find(".editor-side .make").click()
+    until(lambda: tab.find(".editor-strip [data-state=done]").count() == 1, "the child is there")
+    tab.find(".editor-strip [data-state=done] a").first.click()
+    until(lambda: tab.find(".tree a").count() == 2, "the lineage shows parent and child")
+    assert tab.find(".tree a").first.get_attribute("href") == "#" + parent.split("#")[1]
+    tab.check()
+
+
+def draw(tab: Tab) -> None:
+    box = tab.find("imagen-canvas canvas").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.page.mouse.move(*middle)
+    tab.page.mouse.down()
+    for step in range(10):
+        tab.page.mouse.move(middle[0] + 8 * step, middle[1] + 5 * (step % 3))
+    tab.page.mouse.up()
+
+
+MASK = """async () => {
+  const canvas = document.querySelector("imagen-canvas");
+  const bytes = canvas.maskPixels();
+  const digest = await crypto.subtle.digest("SHA-256", bytes);
+  return [...new Uint8Array(digest)].join();
+}"""
+
+
+def test_undo_and_redo_of_a_mask_are_exact_and_survive_a_reload(context, site):
+    tab = Tab(context, site.url)
+    tab.make("a boat")
+    until(lambda: tab.tiles() == 1, "the image is there")
+    tab.open_first()
+    tab.role("link", "Edit").click()
+    ready = "document.querySelector('imagen-canvas')?.image != null"
+    until(lambda: tab.page.evaluate(ready), "the image is open")
+    masks = [tab.page.evaluate(MASK)]
+    for tool in ("Brush (B)", "Eraser (E)", "Lasso (L)", "Rectangle (R)"):
+        tab.role("button", tool).click()
+        draw(tab)
+        masks.append(tab.page.evaluate(MASK))
+    tab.role("button", "Invert the mask").click()
+    masks.append(tab.page.evaluate(MASK))
+    assert len(set(masks)) >= 4
+    for mask in reversed(masks[:-1]):
+        tab.role("button", "Undo").click()
+        assert tab.page.evaluate(MASK) == mask
+    for mask in masks[1:]:
+        tab.role("button", "Redo").click()
+        assert tab.page.evaluate(MASK) == mask
+    tab.page.wait_for_timeout(600)  # strokes are kept a moment after the last one
+    tab.page.reload()
+    until(lambda: tab.page.evaluate(ready), "the image is open again")
+    assert tab.page.evaluate(MASK) == masks[-1]
+    tab.check()
+
+
+def test_two_tabs_agree(context, site):
+    one, other = Tab(context, site.url), Tab(context, site.url)
+    one.make("a lighthouse")
+    until(lambda: one.tiles() == 1, "the image is in the first tab")
+    until(lambda: other.tiles() == 1, "and in the second")
+    one.find(".tile").first.focus()
+    one.page.keyboard.press("4")
+    until(lambda: other.find(".tile-stars").first.inner_text() == "★★★★", "the stars came")
+    other.find(".tile").first.focus()
+    other.page.keyboard.press("Delete")
+    until(lambda: one.find(".count").inner_text() == "0 images", "it is in the trash for both")
+    other.find(".toast button").last.click()
+    until(lambda: one.tiles() == 1, "undo brings it back")
+    one.check()
+    other.check()
+
+
+def test_a_reload_finds_the_batch_running(context, site):
+    tab = Tab(context, site.url)
+    tab.choose_model("gpt-image-2")
+    tab.make("a tree", 8)
+    until(lambda: tab.find(".batch[data-state=running]").count() == 1, "the batch runs")
+    tab.page.reload()
+    tab.find(".batch").wait_for()
+    assert tab.find(".place").count() == 8
+    assert tab.page.input_value("#prompt") == "a tree"
+    until(lambda: tab.tiles() == 8, "all images arrive")
+    tab.check()
+
+
+def test_a_batch_can_be_cancelled(context, site):
+    tab = Tab(context, site.url)
+    tab.choose_model("gpt-image-2")
+    tab.make("a hill", 30)
+    tab.find(".batch[data-state=running] header button").click()
+    until(lambda: tab.find(".batch[data-state=cancelled]").count() == 1, "it is cancelled")
+    assert "cancelled" in tab.find(".batch header").inner_text()
+    tab.check()
+
+
+def test_a_failure_is_a_sentence_with_a_way_on(context, tmp_path):
+    with open_simulator("--fault", "refused") as keys:
+        site = Site(tmp_path / "home", keys)
+        site.start()
+        try:
+            tab = Tab(context, site.url)
+            tab.choose_model("gpt-image-2")
+            tab.make("a door")
+            until(lambda: tab.find(".place[data-state=failed]").count() == 1, "it fails")
+            assert len(tab.find(".place-sentence").inner_text()) > 20
+            tab.find(".place-actions button").first.click()
+            until(lambda: tab.find(".batch").count() == 2, "it is tried again")
+            tab.check()
+        finally:
+            site.close()
+
+
+def test_the_server_is_killed_and_started_again(context, site):
+    tab = Tab(context, site.url)
+    tab.choose_model("gpt-image-2")
+    tab.make("a bridge", 12)
+    until(lambda: tab.find(".place[data-state=done]").count() >= 1, "the first image came")
+    site.kill()
+    until(lambda: tab.find(".pill.bad").count() == 1, "the page says that nothing answers")
+    assert tab.find(".make").first.is_disabled()
+    site.start()
+    until(lambda: tab.find(".pill.bad").count() == 0, "the page is connected again")
+    until(lambda: tab.find(".batch[data-state=interrupted]").count() == 1, "the batch is shown")
+    tab.role("button", "Collect what was paid").click()
+    until(lambda: tab.find(".batch[data-state=interrupted]").count() == 0, "it is settled")
+    assert tab.tiles() >= 1
+    assert tab.page.evaluate("window.violations") == []
+
+
+def test_offline_and_back(context, site):
+    tab = Tab(context, site.url)
+    tab.make("a cloud", 2)
+    until(lambda: tab.tiles() == 2, "the images are there")
+    until(lambda: tab.page.evaluate("navigator.serviceWorker.controller !== null"), "it is kept")
+    tab.page.reload()
+    until(lambda: tab.tiles() == 2, "the worker has seen the images")
+    tab.page.fill("#prompt", "a draft")
+    tab.page.wait_for_timeout(500)  # a draft is kept a moment after the last letter
+
+    site.kill()
+    tab.page.reload()
+    until(lambda: tab.tiles() == 2, "the page opens without the server")
+    assert tab.page.input_value("#prompt") == "a draft"
+    assert tab.find(".make").first.is_disabled()
+    tab.find(".tile").first.focus()
+    tab.page.keyboard.press("5")
+    until(lambda: "Kept here" in tab.find(".toasts").inner_text(), "the stars wait")
+
+    site.start()
+    until(lambda: "made offline" in tab.find(".toasts").inner_text(), "the stars are sent")
+    other = Tab(context, site.url)
+    until(lambda: other.find(".tile-stars").first.inner_text() == "★★★★★", "the server has them")
+    assert other.said == []
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</textarea><script>alert(2)</script>",
+    "${alert(3)} {{constructor.constructor('alert(4)')()}}",
+    'javascript:alert(5) " onmouseover="alert(6)',
+    "<svg><animate onbegin=alert(7) attributeName=x dur=1s>",
+]
+
+
+def test_html_in_prompts_and_tags_is_text(context, site):
+    tab = Tab(context, site.url)
+    for prompt in HOSTILE[:2] + HOSTILE[3:]:
+        tab.make(prompt.replace("{", "(").replace("}", ")"))
+    until(lambda: tab.tiles() == 4, "the images are there")
+    tab.open_first()
+    assert tab.find(".facts-prompt p").first.inner_text() == HOSTILE[-1]
+    tab.page.fill("#add-tag", "<b>bold</b>")
+    tab.page.locator("#add-tag").press("Enter")
+    until(lambda: tab.find(".facts .chip").count() == 1, "the tag is there")
+    assert "<b>bold</b>" in tab.find(".facts .chip").inner_text()
+    tab.page.fill("#notes", HOSTILE[0])
+    tab.page.reload()
+    tab.find(".facts-head").wait_for()
+    tab.check()
+
+
+VIEWS = ["", "#/image/{id}", "#/edit/{id}", "#/compare/{id},{other}", "#/spending", "#/show/{id}"]
+
+
+@pytest.fixture(scope="module")
+def furnished(browser, tmp_path_factory, simulator) -> Iterator[tuple[Site, list[str]]]:
+    site = Site(tmp_path_factory.mktemp("page") / "home", simulator)
+    site.start()
+    context = browser.new_context(viewport=DESKTOP, locale="en-US")
+    tab = Tab(context, site.url)
+    tab.make("a pond in the rain", 3)
+    until(lambda: tab.tiles() == 3, "the images are there")
+    ids = [tile.get_attribute("data-id") for tile in tab.find(".tile[data-id]").all()]
+    context.close()
+    yield site, ids
+    site.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(browser, furnished, scheme, size):
+    site, ids = furnished
+    context = browser.new_context(
+        viewport=size, color_scheme=scheme, locale="en-US", reduced_motion="reduce"
+    )
+    page = context.new_page()
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    for view in (*VIEWS, *(["#/make"] if size is PHONE else [])):
+        page.goto("about:blank")
+        page.goto(site.url + view.format(id=ids[0], other=ids[1]))
+        page.wait_for_timeout(500)
+        page.evaluate(AXE.read_text() + "\nundefined")
+        assert page.evaluate(RUN_AXE) == [], view
+    page.goto(site.url)
+    if size is DESKTOP:
+        page.locator(".model-card").click()
+        page.evaluate(AXE.read_text() + "\nundefined")
+        assert page.evaluate(RUN_AXE) == []
+    assert said == []
+    context.close()
+
+
+def test_the_other_language_is_whole(browser, furnished):
+    site, ids = furnished
+    context = browser.new_context(viewport=DESKTOP, locale="de-DE")
+    tab = Tab(context, site.url)
+    until(lambda: tab.page.evaluate("document.documentElement.lang") == "de", "it is German")
+    assert tab.find(".composer-title").inner_text() == "Bilder erzeugen"
+    tab.page.goto(site.url + f"#/image/{ids[0]}")
+    tab.find(".facts-head").wait_for()
+    words = tab.find("imagen-details").inner_text()
+    assert "Schlagwörter" in words
+    assert "Tags" not in words
+    tab.check()
+    context.close()
+
+
+def test_everything_is_reached_by_the_keyboard(browser, furnished):
+    site, ids = furnished
+    context = browser.new_context(viewport=DESKTOP, locale="en-US")
+    tab = Tab(context, site.url)
+    until(lambda: tab.tiles() == 3, "the images are there")
+    tab.page.keyboard.press("/")
+    assert tab.page.evaluate("document.activeElement.type") == "search"
+    tab.find(".tile").first.focus()
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.keyboard.press("Space")
+    until(lambda: tab.find(".selection").count() == 1, "it is selected")
+    tab.page.keyboard.press("Shift+ArrowRight")
+    until(lambda: "2 selected" in tab.find(".selection").inner_text(), "a second one too")
+    tab.page.keyboard.press("Escape")
+    until(lambda: tab.find(".selection").count() == 0, "nothing is selected")
+    tab.page.keyboard.press("Enter")
+    tab.find(".facts-head").wait_for()
+    tab.page.keyboard.press("e")
+    tab.find(".editor").wait_for()
+    assert ids[2] in tab.page.url
+    tab.check()
+    context.close()
+
+
+def test_a_million_images_scroll_and_jump(browser, furnished, tmp_path):
+    site, ids = furnished
+    context = browser.new_context(viewport=DESKTOP, locale="en-US", service_workers="block")
+    small = context.request.get(f"{site.url}api/1/images/{ids[0]}/thumbnail/256").body()
+    days = [[f"{2000 + n // 365}-{1 + n % 12:02}-{1 + n % 28:02}", 1000] for n in range(1000)]
+    context.route(
+        "**/api/1/timeline*",
+        lambda route: route.fulfill(json={"total": 1_000_000, "days": days[::-1]}),
+    )
+    context.route("**/api/1/days/*", lambda route: route.fulfill(json=day_of(route.request.url)))
+    context.route("**/thumbnail/*", lambda route: route.fulfill(body=small))
+    tab = Tab(context, site.url)
+    until(lambda: tab.tiles() >= 8, "the first images are there")
+    assert tab.find(".count").inner_text() == "1,000,000 images"
+    for share in (0.5, 1.0, 0.25):
+        tab.page.evaluate(
+            """(share) => { const one = document.querySelector(".gallery-scroll");
+            one.scrollTop = (one.scrollHeight - one.clientHeight) * share; }""",
+            share,
+        )
+        tab.page.wait_for_timeout(300)
+        until(lambda: tab.tiles() >= 8, f"the images at {share} are there")
+        assert tab.find(".tile").count() < 150
+    tab.find(".timeline").focus()
+    tab.page.keyboard.press("End")
+    until(lambda: tab.find('.tile[aria-posinset="1000000"]').count() == 1, "the last one is there")
+    tab.check()
+    context.close()
+
+
+def day_of(url: str) -> dict[str, object]:
+    day = url.split("/days/")[1].split("?")[0]
+    offset = int(url.split("offset=")[1].split("&")[0])
+    rows = [row_of(f"{day}-{offset + n}", day) for n in range(100)]
+    return {"day": day, "images": rows}
+
+
+def row_of(name: str, day: str) -> dict[str, object]:
+    return {
+        "id": name,
+        "width": 64,
+        "height": 64,
+        "media_type": "image/png",
+        "prompt": "a test",
+        "operation": "generate",
+        "model": "sketch",
+        "stars": 0,
+        "tags": [],
+        "created_at": f"{day}T00:00:00Z",
+        "parent": None,
+        "trashed": False,
+    }
+
+
+def test_what_is_shown_has_no_frame_of_another_site(browser, furnished, tmp_path: Path):
+    site, _ids = furnished
+    outside = tmp_path / "outside.html"
+    outside.write_text(f'<iframe src="{site.url}"></iframe>')
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(outside.as_uri())
+    page.wait_for_timeout(300)
+    assert all(not frame.url.startswith("http://127") for frame in page.frames[1:])
+    context.close()

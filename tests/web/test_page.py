@@ -218,7 +218,7 @@ def test_a_reload_finds_the_batch_running(context, site):
     tab.page.reload()
     tab.find(".batch").wait_for()
     assert tab.find(".place").count() == 8
-    assert tab.page.input_value("#prompt") == "a tree"
+    until(lambda: tab.page.input_value("#prompt") == "a tree", "the draft is kept")
     until(lambda: tab.tiles() == 8, "all images arrive")
     tab.check()
 
@@ -263,7 +263,7 @@ def test_the_server_is_killed_and_started_again(context, site):
     until(lambda: tab.find(".batch[data-state=interrupted]").count() == 1, "the batch is shown")
     tab.role("button", "Collect what was paid").click()
     until(lambda: tab.find(".batch[data-state=interrupted]").count() == 0, "it is settled")
-    assert tab.tiles() >= 1
+    until(lambda: tab.tiles() >= 1, "what was paid is in the gallery")
     assert tab.page.evaluate("window.violations") == []
 
 
@@ -280,7 +280,7 @@ def test_offline_and_back(context, site):
     site.kill()
     tab.page.reload()
     until(lambda: tab.tiles() == 2, "the page opens without the server")
-    assert tab.page.input_value("#prompt") == "a draft"
+    until(lambda: tab.page.input_value("#prompt") == "a draft", "the draft is kept")
     assert tab.find(".make").first.is_disabled()
     tab.find(".tile").first.focus()
     tab.page.keyboard.press("5")

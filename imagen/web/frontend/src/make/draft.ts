@@ -22,7 +22,7 @@ export interface Draft {
 }
 
 const EMPTY: Draft = { prompt: "", models: [], styles: [], values: {}, references: [], count: 1 };
-const PAUSE = 300;
+const PAUSE = 80;
 
 export const draft = new Cell<Draft>(EMPTY);
 
@@ -34,6 +34,7 @@ export async function rememberDraft(): Promise<void> {
     clearTimeout(timer);
     timer = setTimeout(() => void keep("draft", value), PAUSE);
   });
+  addEventListener("pagehide", () => void keep("draft", draft.value));
 }
 
 /** A size and a ratio exclude each other: the one set last stays. */

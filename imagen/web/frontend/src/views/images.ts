@@ -101,7 +101,7 @@ export class Images extends Part {
     if (choices.length === 0 && value === "") return nothing;
     const shown = choices.find(([one]) => one === value)?.[1] ?? value;
     return html`
-      <span class="chip chip-select" aria-pressed=${value !== ""}>${icon(symbol)}
+      <span class="chip chip-select ${value === "" ? "" : "on"}">${icon(symbol)}
         <span aria-hidden="true">${value === "" ? text : shown}</span>
         <select aria-label=${text} @change=${(event: Event) =>
           this.#filter({ [name]: (event.target as HTMLSelectElement).value })}>

@@ -26,12 +26,20 @@ window.violations = [];
 addEventListener("securitypolicyviolation", (event) =>
   window.violations.push(event.violatedDirective + " " + event.blockedURI));
 """
-RUN_AXE = """async () => {
-  const found = await axe.run(document, { resultTypes: ["violations"] });
+RUN_AXE = """async (rules) => {
+  const runOnly = rules ?? { type: "tag",
+    values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
+  const found = await axe.run(document, { resultTypes: ["violations"], runOnly });
   return found.violations
     .filter((one) => one.impact === "serious" || one.impact === "critical")
     .map((one) => one.id + ": " + one.nodes.map((node) => node.html.slice(0, 160)).join(" | "));
 }"""
+
+
+# The contract lists the calls that the server lacks; what needs one of them waits for it.
+API = (Path(__file__).parents[2] / "docs" / "web-api.md").read_text()
+MISSING = API.partition("## Not built yet")[2]
+needs_changes = pytest.mark.skipif("images/change" in MISSING, reason="images/change is not built.")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,8 +83,9 @@ class Tab:
         self.find(".count").wait_for()
 
     def _note(self, message) -> None:
-        if message.type == "error":
-            self.said.append(message.text)
+        call = message.location.get("url", "").partition("/api/1/")[2].partition("?")[0]
+        if message.type == "error" and not (call and call.split("/")[0] in MISSING):
+            self.said.append(f"{message.text} {call}")
 
     def find(self, selector: str):
         return self.page.locator(selector)
@@ -193,6 +202,7 @@ def test_undo_and_redo_of_a_mask_are_exact_and_survive_a_reload(context, site):
     tab.check()
 
 
+@needs_changes
 def test_two_tabs_agree(context, site):
     one, other = Tab(context, site.url), Tab(context, site.url)
     one.make("a lighthouse")
@@ -267,6 +277,7 @@ def test_the_server_is_killed_and_started_again(context, site):
     assert tab.page.evaluate("window.violations") == []
 
 
+@needs_changes
 def test_offline_and_back(context, site):
     tab = Tab(context, site.url)
     tab.make("a cloud", 2)
@@ -302,6 +313,7 @@ HOSTILE = [
 ]
 
 
+@needs_changes
 def test_html_in_prompts_and_tags_is_text(context, site):
     tab = Tab(context, site.url)
     for prompt in HOSTILE[:2] + HOSTILE[3:]:
@@ -319,7 +331,15 @@ def test_html_in_prompts_and_tags_is_text(context, site):
     tab.check()
 
 
-VIEWS = ["", "#/image/{id}", "#/edit/{id}", "#/compare/{id},{other}", "#/spending", "#/show/{id}"]
+VIEWS = {
+    "": ".tile[data-id]",
+    "#/make": ".model-card",
+    "#/image/{id}": ".facts-head",
+    "#/edit/{id}": ".editor-side .segments button",
+    "#/compare/{id},{other}": ".compare-slider, .empty",
+    "#/spending": ".card",
+    "#/show/{id}": ".slides-prompt",
+}
 
 
 @pytest.fixture(scope="module")
@@ -336,29 +356,31 @@ def furnished(browser, tmp_path_factory, simulator) -> Iterator[tuple[Site, list
     site.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_nothing_serious(browser, furnished, scheme, size):
+def test_axe_finds_nothing_serious(browser, furnished, size):
     site, ids = furnished
-    context = browser.new_context(
-        viewport=size, color_scheme=scheme, locale="en-US", reduced_motion="reduce"
-    )
+    context = browser.new_context(viewport=size, locale="en-US", reduced_motion="reduce")
     page = context.new_page()
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
-    for view in (*VIEWS, *(["#/make"] if size is PHONE else [])):
+    for view, is_there in VIEWS.items():
         page.goto("about:blank")
         page.goto(site.url + view.format(id=ids[0], other=ids[1]))
-        page.wait_for_timeout(500)
-        page.evaluate(AXE.read_text() + "\nundefined")
-        assert page.evaluate(RUN_AXE) == [], view
-    page.goto(site.url)
-    if size is DESKTOP:
-        page.locator(".model-card").click()
-        page.evaluate(AXE.read_text() + "\nundefined")
-        assert page.evaluate(RUN_AXE) == []
+        until(lambda: page.locator(is_there).count() > 0, f"{view} is shown")  # noqa: B023
+        check_by_axe(page, view)
+    page.goto(f"{site.url}#/make")
+    page.locator(".model-card").click()
+    check_by_axe(page, "the chooser of models")
     assert said == []
     context.close()
+
+
+def check_by_axe(page, view: str) -> None:
+    page.evaluate(AXE.read_text() + "\nundefined")
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(RUN_AXE, None) == [], view
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(RUN_AXE, ["color-contrast"]) == [], view
 
 
 def test_the_other_language_is_whole(browser, furnished):

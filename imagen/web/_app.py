@@ -29,6 +29,7 @@ from ._pages import Pages
 from ._security import Door
 from ._sharing import CALLS as SHARING
 from ._state import CALLS as STATE
+from ._watching import watch_library
 from ._words import CALLS as WORDS
 from ._zips import Zips
 
@@ -94,6 +95,7 @@ async def open_page(
             zips=zips,
             confirm_above_usd=above_usd,
         )
+        nursery.start_soon(watch_library, library, events, name="imagen web library")
         try:
             yield Door(_router(desk, await desk.work(Pages)), secret=secret, hosts=hosts), events
         finally:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 import trio
@@ -33,6 +33,12 @@ class EventLog:
         self._number = 0
         self._changed = trio.Event()
         self._is_closed = False
+        self._readers = 0
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a page looks at the moment."""
+        return self._readers > 0
 
     @property
     def last_id(self) -> str:
@@ -52,28 +58,31 @@ class EventLog:
             self._is_closed = True
             self._wake()
 
-    async def read(self, after: str | None) -> AsyncIterator[bytes]:
+    async def read(self, after: str | None) -> AsyncGenerator[bytes]:
         """Yield the events after an id, and those that come, until the log is
         closed.
         """
-        yield b"retry: 1000\n\n" + self._write("hello", {"run": self.run}, None)
-        number = self._number if after is None else self._place_of(after)
-        while True:
-            if number is None or self._is_lost(number):
-                number = self._number
-                yield self._write("reset", {}, number)
-            fresh = [entry for entry in self._entries if entry.number > number]
-            if fresh:
-                number = fresh[-1].number
-                yield b"".join(entry.text for entry in fresh)
-            elif self._is_closed:
-                return
-            else:
-                changed = self._changed
-                with trio.move_on_after(_KEEPALIVE_SECONDS) as scope:
-                    await changed.wait()
-                if scope.cancelled_caught:
+        self._readers += 1
+        try:
+            yield b"retry: 1000\n\n" + self._write("hello", {"run": self.run}, None)
+            number = self._number if after is None else self._place_of(after)
+            while not (self._is_closed and number == self._number):
+                if number is None or self._is_lost(number):
+                    number = self._number
+                    yield self._write("reset", {}, number)
+                elif fresh := [entry for entry in self._entries if entry.number > number]:
+                    number = fresh[-1].number
+                    yield b"".join(entry.text for entry in fresh)
+                elif not await self._wait():
                     yield b": still here\n\n"
+        finally:
+            self._readers -= 1
+
+    async def _wait(self) -> bool:
+        """Wait for an event; return False if none comes for a while."""
+        with trio.move_on_after(_KEEPALIVE_SECONDS) as scope:
+            await self._changed.wait()
+        return not scope.cancelled_caught
 
     def _place_of(self, event_id: str) -> int | None:
         run, _, number = event_id.rpartition("-")

@@ -24,13 +24,12 @@ from ._errors import ApiError
 from ._filters import FilterQuery, filters_of, words_of
 from ._requests import find_image
 from ._rows import Details, Row, details_of, row_of
-from ._security import CONTENT_POLICY
+from ._security import CONTENT_POLICY, FOR_EVER
 
 __all__ = ["CALLS"]
 
 CALLS = Calls()
 _SIZES = (128, 256, 512, 1024, 2048)
-_FOR_EVER = "private, max-age=31536000, immutable"
 _MOST_COMPARED = 4
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -151,7 +150,7 @@ async def thumbnail(desk: Desk, *, image_id: str, size: int) -> Response:
     found = await find_image(desk.client, image_id)
     small = Transform(width=size, height=size, format="webp")
     path = await desk.client.renditions.get(found, small)
-    return FileResponse(path, media_type="image/webp", headers={"cache-control": _FOR_EVER})
+    return FileResponse(path, media_type="image/webp", headers={"cache-control": FOR_EVER})
 
 
 class FileQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +164,7 @@ async def file(desk: Desk, *, image_id: str, query: FileQuery) -> Response:
     """Return the bytes of an image as the provider sent them."""
     found = await find_image(desk.client, image_id)
     name = f"{found.id}{found.suffix}"
-    headers = {"content-security-policy": CONTENT_POLICY, "cache-control": _FOR_EVER}
+    headers = {"content-security-policy": CONTENT_POLICY, "cache-control": FOR_EVER}
     if query.download:
         headers = {**headers, "cache-control": "no-store"}
         headers |= {"content-disposition": f'attachment; filename="{name}"'}

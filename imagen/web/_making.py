@@ -17,6 +17,8 @@ from .._requests.request import Request
 from .._requests.translation import Adjustment
 from .._results.prices import Quote
 from ..library._imaging.transforms import Transform, apply_transform
+from ..metadata._embed import kind_of
+from ..metadata._formats.svg import SVG
 from ._batch_files import BegunBatch
 from ._batches import Opening
 from ._calls import Calls, read_body
@@ -24,7 +26,7 @@ from ._desk import Desk
 from ._errors import ApiError
 from ._places import BatchView
 from ._requests import AskedRequest, read_input, read_request, repeated
-from ._security import CONTENT_POLICY
+from ._security import CONTENT_POLICY, FOR_EVER
 from ._uploads import InputView, keep_upload
 
 __all__ = ["CALLS"]
@@ -244,11 +246,12 @@ async def upload(desk: Desk, *, query: UploadQuery, request: HttpRequest) -> Inp
 async def uploaded(desk: Desk, *, handle: str) -> Response:
     """Return an upload."""
     data = await read_input(desk.client, handle)
-    return Response(
-        data,
-        media_type="application/octet-stream",
-        headers={"content-security-policy": CONTENT_POLICY},
-    )
+    kind = kind_of(data)
+    headers = {"content-security-policy": CONTENT_POLICY, "cache-control": FOR_EVER}
+    if kind == SVG:
+        # In a window of its own it would be a page.
+        headers["content-disposition"] = "attachment"
+    return Response(data, media_type=kind, headers=headers)
 
 
 # --- events -------------------------------------------------------------------

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .._system.asgi import answer_but_http
 from ._errors import Problem
 
-__all__ = ["CONTENT_POLICY", "PAGE_POLICY", "Door"]
+__all__ = ["CONTENT_POLICY", "FOR_EVER", "PAGE_POLICY", "Door"]
 
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
@@ -27,6 +27,9 @@ PAGE_POLICY: Final = (
 )
 CONTENT_POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 """For files that others have made: in a window of its own, nothing in it runs."""
+
+FOR_EVER: Final = "private, max-age=31536000, immutable"
+"""Caching of what an id or a hash names: it never changes."""
 
 _ALWAYS: Final = {
     b"referrer-policy": b"no-referrer",

@@ -13,6 +13,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from .._client.assembly import open_client
+from .._client.client import Client
 from .._errors import ConfigurationError
 from .._policy.settings import Settings, load_settings
 from .._system.nursery import open_bare_nursery
@@ -34,7 +35,8 @@ async def serve(
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str, Path], object],
 ) -> None:
-    """Serve the page on this machine until `stop` returns.
+    """Serve the page on this machine until `stop` returns. It is called once
+    more then, and what was sent is not waited for once it returns again.
 
     Args:
         port: None for the one of the home, which is chosen at its first time.
@@ -54,26 +56,42 @@ async def serve(
     settings = load_settings() if settings is None else settings
     # The page asks the user itself.
     asking = msgspec.structs.replace(settings, confirm_above_usd=None)
-    async with open_client(asking) as client:
-        work = client._services.runtime.workers.run
-        key = await work(partial(read_key, settings.home))
-        listener = _listen(host, key.port if port is None else port)
-        number = listener.getsockname()[1]
-        kept = number if port is None else key.port
-        await work(partial(write_key, settings.home, PageKey(secret=key.secret, port=kept)))
-        url = f"http://{_host_port(host, number)}/{key.secret}/"
-        opener = await work(partial(write_opener, settings.home, url))
-        hosts = [_host_port(name, number) for name in _LOOPBACK]
-        async with open_page(client, key.secret, hosts, settings.confirm_above_usd) as page:
-            app, events = page
+    async with open_bare_nursery() as outside:
+        async with open_client(asking) as client:
+            key, listener = await _prepare(client, host, port)
+            origin = f"http://{_host_port(host, listener.getsockname()[1])}"
+            url = f"{origin}/{key.secret}/"
+            opener = await client._services.runtime.workers.run(
+                partial(write_opener, settings.home, url)
+            )
+            hosts = [_host_port(name, listener.getsockname()[1]) for name in _LOOPBACK]
+            async with open_page(client, key.secret, hosts, settings.confirm_above_usd) as page:
+                app, events = page
 
-            async def stop_streams() -> None:
-                await stop()
-                events.close()
+                async def stop_streams() -> None:
+                    await stop()
+                    events.close()
+                    outside.start_soon(_hasten, client, stop)
 
-            async with open_bare_nursery() as nursery:
-                await nursery.start(_runner(app, listener, stop_streams))
-                on_listening(url, opener)
+                async with open_bare_nursery() as nursery:
+                    await nursery.start(_runner(app, listener, stop_streams))
+                    on_listening(url, opener)
+        outside.cancel_scope.cancel("the page has ended")
+
+
+async def _prepare(client: Client, host: str, port: int | None) -> tuple[PageKey, socket.socket]:
+    home, work = client.settings.home, client._services.runtime.workers.run
+    key = await work(partial(read_key, home))
+    listener = _listen(host, key.port if port is None else port)
+    if port is None:
+        key = msgspec.structs.replace(key, port=listener.getsockname()[1])
+    await work(partial(write_key, home, key))
+    return key, listener
+
+
+async def _hasten(client: Client, stop: Callable[[], Awaitable[None]]) -> None:
+    await stop()
+    client.bound_salvage(0)
 
 
 def _runner(

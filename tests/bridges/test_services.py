@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import random
 import re
@@ -89,6 +90,23 @@ def test_fastapi(tmp_path):
         status, kind, body = get(f"{url}/images?prompt=a+mill&n=3")
         assert kind.startswith("text/event-stream")
         assert sorted(re.findall(rb"event: (\w+)", body)) == [b"end", *[b"image"] * 3]
+
+
+def test_page(tmp_path, monkeypatch):
+    port = free_port()
+    command = ["hypercorn", "--worker-class", "trio", "--bind", f"127.0.0.1:{port}"]
+    monkeypatch.setitem(
+        PROGRAMS,
+        "page_service.py",
+        PROGRAMS["page_service.py"].replace('os.environ["PAGE_PASSWORD"]', '"secret"'),
+    )
+    with running("page_service.py", tmp_path, [*command, "page_service:app"], port) as url:
+        assert get(f"{url}/images/api/1/state")[0] == 401
+        login = base64.b64encode(b"ann:secret").decode()
+        headers = {"Authorization": f"Basic {login}"}
+        request = urllib.request.Request(f"{url}/images/api/1/state", headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            assert b"last_event_id" in reply.read()
 
 
 def test_django(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from imagen.testing import ScriptedReply
+from imagen.web._app import open_page as open_page_parts
 from imagen.web._events import EventLog
 from tests.support.scripted_client import (
     MODEL,
@@ -271,6 +272,25 @@ async def test_a_stream_ends_with_the_server_and_is_alive_until_then(autojump_cl
         log.close()
     assert parts.count(b": still here\n\n") == 2
     assert b"event: ending" in parts[-1]
+
+
+async def test_images_of_other_programs_are_heard_of(autojump_clock):
+    async with (
+        open_test_client(lambda request: images_reply()) as (client, _),
+        open_page_parts(client, None, None, None) as (_, log),
+    ):
+        heard: list[bytes] = []
+
+        async def listen() -> None:
+            heard.extend(await take(log, None, 2))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.sleep(5)
+            await client.generate("a harbour")
+        assert b"event: library" in heard[1]
+        assert b'{"images":1,"trashed":0}' in heard[1]
+        assert not log.is_read
 
 
 async def test_two_tabs_hear_the_same(autojump_clock):

@@ -111,6 +111,22 @@ def test_a_signal_ends_streams_and_batches(tmp_path, number):
             assert "event: ending" in "".join(parts)
 
 
+async def test_a_second_end_is_asked_for_while_the_first_waits(tmp_path):
+    asked: list[str] = []
+    urls: list[str] = []
+
+    async def stop() -> None:
+        asked.append("once more" if asked else "once")
+
+    with trio.fail_after(SECONDS):
+        await imagen.web.serve(
+            settings=settings_of(tmp_path), stop=stop, on_listening=lambda url, _: urls.append(url)
+        )
+    assert len(urls) == 1
+    assert asked[:1] == ["once"]
+    assert len(asked) <= 2
+
+
 def test_two_homes_have_two_addresses_and_the_port_can_be_chosen(tmp_path):
     with serving(tmp_path / "one") as one, serving(tmp_path / "two") as two:
         assert one.url != two.url

@@ -17,6 +17,11 @@ from .._console import Console, ExitStatus, ending_signals
 
 __all__ = ["add_web_command"]
 
+_ENDING = (
+    "The page ends once what is paid has come; Ctrl-C again does not wait for it.",
+    "What is under way is left: `imagen spend --unknown` lists it.",
+)
+
 
 def add_web_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The arguments of the command."""
@@ -42,6 +47,7 @@ def add_web_command(commands: argparse._SubParsersAction[argparse.ArgumentParser
 async def run_web(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Serve the page until a signal comes."""
     serve = _serve()
+    sentences = iter(_ENDING)
 
     def show(url: str, opener: Path) -> None:
         if console.json:
@@ -55,7 +61,7 @@ async def run_web(options: argparse.Namespace, console: Console) -> ExitStatus:
 
         async def stop() -> None:
             console.notice(await anext(signals))
-            console.note("The page ends; images that are paid are still kept.")
+            console.note(next(sentences))
 
         await serve(host=options.host, port=options.port, stop=stop, on_listening=show)
     return ExitStatus.DONE

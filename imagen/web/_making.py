@@ -14,7 +14,6 @@ from starlette.responses import Response, StreamingResponse
 from .._client.client import Client
 from .._policy.budget import Budget, read_usd
 from .._requests.request import Request
-from .._requests.translation import Adjustment
 from .._results.prices import Quote
 from ..library._imaging.transforms import Transform, apply_transform
 from ..metadata._embed import kind_of
@@ -26,6 +25,7 @@ from ._desk import Desk
 from ._errors import ApiError
 from ._places import BatchView
 from ._requests import AskedRequest, read_input, read_request, repeated
+from ._rows import Changed, changed
 from ._security import CONTENT_POLICY, FOR_EVER
 from ._uploads import InputView, keep_upload
 
@@ -60,7 +60,7 @@ class QuoteReply(msgspec.Struct, frozen=True, kw_only=True):
     needs_consent: bool
     left_usd: Decimal | None
     models: Sequence[str]
-    adjustments: Sequence[Adjustment]
+    adjustments: Sequence[Changed]
 
 
 @CALLS.post("quote")
@@ -77,7 +77,7 @@ async def quote(desk: Desk, *, body: QuoteBody) -> QuoteReply:
         needs_consent=_needs_consent(found, desk.confirm_above_usd),
         left_usd=await _left(desk.client),
         models=list(dict.fromkeys(one.model.id for one in planned)),
-        adjustments=list(dict.fromkeys(change for one in planned for change in one.adjustments)),
+        adjustments=changed(change for one in planned for change in one.adjustments),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ from .._results.images import Image
 from ..metadata import Provenance, describe_file
 from ._requests import write_request
 
-__all__ = ["Details", "Row", "details_of", "row_of"]
+__all__ = ["Changed", "Details", "Row", "changed", "details_of", "row_of"]
 
 _MOST_LETTERS = 200
 
@@ -38,6 +38,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     trashed: bool
 
 
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameter that the model takes differently; `used` is None if it was left
+    out.
+    """
+
+    parameter: str
+    asked: str
+    used: str | None
+    reason: str
+
+
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """Seal of the provider in the file (C2PA); what it claims is None where the
     extra `metadata` is not installed.
@@ -56,7 +67,7 @@ class Details(Row, frozen=True, kw_only=True):
     sha256: str
     cost_usd: Decimal | None
     cost_source: str
-    adjustments: Sequence[Adjustment]
+    adjustments: Sequence[Changed]
     seconds: float
     notes: str
     collections: Sequence[str]
@@ -101,7 +112,7 @@ def details_of(image: Image, collections: Sequence[str]) -> Details:
         sha256=image.sha256,
         cost_usd=image.cost.usd,
         cost_source=image.cost.source,
-        adjustments=image.adjustments,
+        adjustments=changed(image.adjustments),
         seconds=image.seconds,
         notes=image.notes,
         collections=collections,
@@ -112,6 +123,14 @@ def details_of(image: Image, collections: Sequence[str]) -> Details:
         record=msgspec.to_builtins(image.record),
         c2pa=_seal_of(image),
     )
+
+
+def changed(adjustments: Iterable[Adjustment]) -> Sequence[Changed]:
+    """Return adjustments, each once."""
+    return [
+        Changed(parameter=one.field, asked=one.asked, used=one.sent, reason=one.reason)
+        for one in dict.fromkeys(adjustments)
+    ]
 
 
 def _seal_of(image: Image) -> Seal | None:

@@ -121,6 +121,17 @@ async def test_another_method_is_refused():
         assert (reply.status_code, reply.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
 
 
+async def test_what_a_model_takes_differently_is_said_before():
+    async with open_page_caller() as page:
+        quote = await page.done("quote", {"requests": [sketch(quality="high")], "n": 3})
+        (one,) = quote["adjustments"]
+        assert [one["parameter"], one["asked"], one["used"]] == ["quality", "high", None]
+        assert one["reason"]
+        made = (await page.make(sketch(quality="high")))["places"][0]["image"]
+        details = await page.read(f"images/{made['id']}")
+        assert details["adjustments"] == quote["adjustments"]
+
+
 async def test_a_search_takes_each_key_as_it_is_typed():
     async with open_page_caller() as page:
         await page.make(sketch("a red boat"))

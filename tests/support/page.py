@@ -28,6 +28,20 @@ PATIENCE = 30.0
 
 def build_bundle() -> None:
     """Build the bundle if its sources are newer; skip the test without Node."""
+    with _alone():
+        _build_bundle()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one worker of the tests build at a time."""
+    fcntl = pytest.importorskip("fcntl")
+    with open(FRONT / ".building", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build_bundle() -> None:
     newest = max(path.stat().st_mtime for path in _sources())
     index = BUNDLE / "sizes.json"
     if index.exists() and index.stat().st_mtime > newest and AXE.exists():

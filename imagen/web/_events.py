@@ -14,6 +14,8 @@ import trio
 __all__ = ["EventLog"]
 
 _MOST_KEPT = 4000
+# A place has its whole prompt.
+_MOST_BYTES = 16 << 20
 _KEEPALIVE_SECONDS = 15.0
 
 
@@ -29,7 +31,8 @@ class EventLog:
 
     def __init__(self) -> None:
         self.run = secrets.token_hex(4)
-        self._entries: deque[_Entry] = deque(maxlen=_MOST_KEPT)
+        self._entries: deque[_Entry] = deque()
+        self._size = 0
         self._number = 0
         self._changed = trio.Event()
         self._is_closed = False
@@ -48,7 +51,11 @@ class EventLog:
     def add(self, kind: str, data: object) -> None:
         """Append an event for all readers."""
         self._number += 1
-        self._entries.append(_Entry(self._number, self._write(kind, data, self._number)))
+        entry = _Entry(self._number, self._write(kind, data, self._number))
+        self._entries.append(entry)
+        self._size += len(entry.text)
+        while len(self._entries) > _MOST_KEPT or self._size > _MOST_BYTES:
+            self._size -= len(self._entries.popleft().text)
         self._wake()
 
     def close(self) -> None:
@@ -91,7 +98,7 @@ class EventLog:
         return int(number) if int(number) <= self._number else None
 
     def _is_lost(self, number: int) -> bool:
-        return bool(self._entries) and number < self._entries[0].number - 1
+        return number < self._number - len(self._entries)
 
     def _write(self, kind: str, data: object, number: int | None) -> bytes:
         head = b"" if number is None else f"id: {self.run}-{number}\n".encode()

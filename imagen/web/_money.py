@@ -16,11 +16,11 @@ from .._storage.statistics import Statistics, StatisticsKey
 from ._calls import Calls
 from ._desk import Desk
 from ._filters import moment_of
+from ._rows import MOST_LETTERS
 
 __all__ = ["CALLS"]
 
 CALLS = Calls()
-_MOST_LETTERS = 200
 
 
 class SpendingQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +208,6 @@ def _unknown(attempt: AttemptRecord) -> UnknownView:
 
 def _prompt_of(attempt: AttemptRecord) -> str:
     try:
-        return decode_request(attempt.request_json).prompt[:_MOST_LETTERS]
+        return decode_request(attempt.request_json).prompt[:MOST_LETTERS]
     except (msgspec.DecodeError, ImagenError):
         return ""

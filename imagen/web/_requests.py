@@ -143,10 +143,11 @@ async def find_image(client: Client, image_id: str) -> Image:
     Raises:
         ApiError: there is none of that id.
     """
-    image = await client.library.get(image_id)
-    if image is None:
+    # Exactly this one: what an address names must never change.
+    found = await client.library.of_ids([image_id])
+    if not found:
         raise ApiError(404, "NOT_FOUND", f"There is no image {image_id[:80]!r} in the library.")
-    return image
+    return found[0]
 
 
 async def find_input(client: Client, handle: str) -> InputImage:

@@ -16,9 +16,9 @@ from .._results.images import Image
 from ..metadata import Provenance, describe_file
 from ._requests import write_request
 
-__all__ = ["Changed", "Details", "Row", "changed", "details_of", "row_of"]
+__all__ = ["MOST_LETTERS", "Changed", "Details", "Row", "changed", "details_of", "row_of"]
 
-_MOST_LETTERS = 200
+MOST_LETTERS = 200
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ def _row(image: Image) -> dict[str, Any]:
         "width": image.width,
         "height": image.height,
         "media_type": image.media_type,
-        "prompt": image.prompt[:_MOST_LETTERS],
+        "prompt": image.prompt[:MOST_LETTERS],
         "operation": operation_of(image.request),
         "model": image.model,
         "stars": image.rating,

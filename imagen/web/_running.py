@@ -26,6 +26,7 @@ from ._batch_files import BegunBatch
 from ._errors import FAULT, problem_of
 from ._events import EventLog
 from ._places import BatchView, PlaceState, PlaceView, places_of
+from ._rows import MOST_LETTERS
 
 __all__ = ["PageBatch"]
 
@@ -50,7 +51,7 @@ class PageBatch:
             id=begun.id,
             requested=len(self.places),
             started_at=begun.started_at,
-            prompt=first.prompt,
+            prompt=first.prompt[:MOST_LETTERS],
             operation=operation_of(first),
             models=list(dict.fromkeys(request.model or "" for request in begun.requests)),
         )

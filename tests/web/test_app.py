@@ -115,6 +115,15 @@ async def test_what_is_not_there_is_not_found(path):
         assert (reply.status_code, reply.json()["code"]) == (404, "NOT_FOUND")
 
 
+async def test_an_address_names_one_image_for_ever():
+    async with open_page_caller() as page:
+        image = (await page.make(sketch()))["places"][0]["image"]["id"]
+        for part in (image[:-1], image[:1], image.upper() + "G", f"{image}0", "%"):
+            for what in ("", "/file", "/thumbnail/128", "/lineage"):
+                reply = await page.get(f"images/{part}{what}")
+                assert reply.status_code == 404
+
+
 async def test_another_method_is_refused():
     async with open_page_caller() as page:
         reply = await page.http.put("/api/1/batches")

@@ -258,6 +258,18 @@ async def test_a_reader_that_is_too_slow_starts_anew(autojump_clock):
     assert b"event: reset" in reset
 
 
+async def test_long_prompts_do_not_fill_the_memory(autojump_clock):
+    log = EventLog()
+    for number in range(200):
+        log.add("n", {"n": number, "prompt": "x" * 1_000_000})
+    assert sum(len(entry.text) for entry in log._entries) <= 16 << 20
+    _, reset = await take(log, f"{log.run}-1", 2)
+    assert b"event: reset" in reset
+    log.add("n", {"prompt": "x" * (17 << 20)})
+    _, reset = await take(log, f"{log.run}-200", 2)
+    assert b"event: reset" in reset
+
+
 async def test_a_stream_ends_with_the_server_and_is_alive_until_then(autojump_clock):
     log = EventLog()
     parts: list[bytes] = []

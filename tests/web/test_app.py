@@ -108,6 +108,58 @@ async def test_a_wrong_parameter_is_one_sentence(path):
         assert (reply.status_code, reply.json()["code"]) == (400, "INVALID_REQUEST"), reply.text
 
 
+ODD_URLS = (
+    *("images?seed=99999999999999999999999999", "images?seed=-1", "images?min_stars=99"),
+    *("images?min_usd=NaN", "images?max_usd=Infinity", "images?min_usd=-1", "images?min_usd=1e999"),
+    *("images?min_pixels=-1", "images?max_pixels=1000000000000000000000000000000"),
+    *("images?since=0001-01-01", "images?until=9999-12-31", "images?since=2026-11-29T10:00:00Z"),
+    *("images?collection=none", "images?collection=/", "images?tag=", "images?tag=a,b"),
+    *("images?q=%00", "images?q=%ff", "images?q=" + "x" * 5000, "images?q=" + "a%20" * 2000),
+    *("images?provider=%00", "images?model=%F0%9F%8F%A0", "images?size=0x0", "images?q=OR%20NOT"),
+    *("days/0001-01-01", "days/9999-12-31", "days/2026-11-29?offset=99999999999999999999999"),
+    *("days/20261129", "days/2026-W48-1", "days/%00", "timeline?since=2026-11-29&until=2026-11-01"),
+    *("images?after=newest:999999999999999999", "images?order=cost&after=cost:1:", "compare"),
+    *("spending?since=0001-01-01", "statistics?until=9999-12-31", "statistics?by=month&since=x"),
+    *("prompts?q=%22", "prompts?q=-", "prompts?tag=a,b", "events%00", "images/%00/file"),
+    *("images/x/thumbnail/99999999999999999999999", "images/x/thumbnail/-1", "batches/%2e%2e"),
+)
+
+
+@pytest.mark.parametrize("path", ODD_URLS)
+async def test_no_address_is_a_fault_of_the_server(path):
+    async with open_page_caller() as page:
+        reply = await page.http.get(f"/api/1/{path}")
+        assert reply.status_code in (200, 400, 404), reply.text
+
+
+ODD_REQUESTS = (
+    *({"prompt": "\x00"}, {"prompt": "x" * 100_000}, {"prompt": ""}, {"seed": 2**63 - 1}),
+    *({"seed": -(2**70)}, {"size": "0x0"}, {"size": "99999999x9"}, {"size": "big"}),
+    *({"model": "none"}, {"model": ""}, {"assume_usd": "NaN"}, {"assume_usd": "-1"}),
+    *({"previews": -1}, {"previews": 10**9}, {"steps": 10**400}, {"guidance": 1e308}),
+    *({"options": {"a": {"b": [1] * 1000}}}, {"tag": "\n"}, {"parent": "none"}, {"style": "\x7f"}),
+    *({"references": [{"input": "../../etc/passwd"}]}, {"references": [{"id": "../x"}]}),
+    *({"references": [{"input": "a" * 64}]}, {"aspect_ratio": "0:0"}, {"resolution": "9K"}),
+)
+
+
+@pytest.mark.parametrize("fields", ODD_REQUESTS, ids=lambda fields: str(fields)[:40])
+async def test_no_request_is_a_fault_of_the_server(fields):
+    async with open_page_caller() as page:
+        for path in ("quote", "batches"):
+            reply = await page.post(path, {"requests": [sketch(**fields)], "n": 2})
+            assert reply.status_code < 500 or reply.json()["code"] == "API_ERROR", reply.text
+
+
+async def test_half_a_letter_is_refused():
+    async with open_page_caller() as page:
+        for text in (b'"\\ud800"', b'"a\\udc00b"'):
+            body = b'{"requests": [{"operation": "generate", "prompt": ' + text + b"}]}"
+            for path in ("quote", "batches"):
+                reply = await page.http.post(f"/api/1/{path}", content=body)
+                assert reply.status_code == 400, reply.text
+
+
 @pytest.mark.parametrize("path", ["images/none", "images/none/file", "batches/none", "inputs/none"])
 async def test_what_is_not_there_is_not_found(path):
     async with open_page_caller() as page:

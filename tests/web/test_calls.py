@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import zipfile
+from pathlib import Path
 
+import jsonschema
 import pytest
 
+from imagen.web._app import ALL_CALLS
 from tests.support.web import PageCaller, open_page_caller, sketch
+
+PAGE = Path(__file__).parents[2] / "docs" / "web-api.md"
 
 
 async def make(page: PageCaller, n: int = 1, **fields: object) -> list[str]:
@@ -189,11 +195,57 @@ async def test_links_need_a_secret_and_are_revoked(tmp_path, monkeypatch):
         assert (reply.status_code, reply.json()["code"]) == (422, "CONFIGURATION")
 
 
-async def test_openapi_describes_every_call():
+async def test_replies_are_as_openapi_describes_them():
     async with open_page_caller() as page:
+        made = await page.make(sketch(quality="high", tag="x"), n=2)
+        image = made["places"][0]["image"]["id"]
+        await page.done("prompts", {"name": "sea", "text": "a {{thing}} at sea"})
         described = await page.read("openapi.json")
         assert described["openapi"] == "3.1.0"
-        for path in ("/state", "/batches", "/images/{image_id}/thumbnail/{size}", "/zips/{token}"):
-            assert path in described["paths"]
-        names = described["components"]["schemas"]
-        assert {"Problem", "BatchView", "Generate", "Row"} <= names.keys()
+        parts = {"{image_id}": image, "{batch_id}": made["id"]}
+        days = await page.read("timeline")
+        parts["{day}"] = days["days"][0][0]
+        checked = 0
+        for path, methods in described["paths"].items():
+            reply = methods.get("get", {}).get("responses", {}).get("200", {})
+            if "content" not in reply or path in ("/shares", "/compare"):
+                continue
+            for part, value in parts.items():
+                path = path.replace(part, value)
+            schema = reply["content"]["application/json"]["schema"]
+            jsonschema.validate(
+                await page.read(path[1:]), {**schema, "components": described["components"]}
+            )
+            checked += 1
+        assert checked >= 15
+
+
+def test_every_call_stands_on_its_page():
+    page = re.sub(r"\{\w+\}", "{}", PAGE.read_text("utf-8"))
+    for calls in ALL_CALLS:
+        for call in calls.all:
+            path = re.sub(r"\{[\w:]+\}", "{}", call.path)
+            assert re.search(rf"`{call.method} {re.escape(path)}[`?]", page), (call.method, path)
+
+
+ODD_BODIES = (
+    *(None, [], {}, "x", 7, {"ids": None}, {"ids": ["\x00", "", "x" * 9999]}, {"ids": [1]}),
+    *({"name": ""}, {"name": "\x00"}, {"name": "a/b/c"}, {"name": "x" * 9999}, {"name": None}),
+    *({"name": "a", "text": ""}, {"name": "a", "text": "x", "parameters": {"size": 7}}),
+    *({"name": "a", "new_name": "a"}, {"undo": ""}, {"usd": "NaN"}, {"usd": -1}, {"usd": "1e400"}),
+    *({"text": "{{"}, {"text": "__../x__"}, {"text": "x", "values": {"a": 1}}, {"image": "none"}),
+    *({"collection": "none"}, {"collection": "x", "days": 1e9}, {"filters": {"seed": "x"}}),
+    *({"ids": [], "stars": 9}, {"ids": [], "notes": "\x00"}, {"ids": [], "add_to": ""}),
+)
+
+
+async def test_no_body_is_a_fault_of_the_server():
+    posts = [call.path for calls in ALL_CALLS for call in calls.all if call.method == "POST"]
+    async with open_page_caller() as page:
+        for path in posts:
+            named = re.sub(r"\{\w+:int\}", "0", path)
+            for body in ODD_BODIES:
+                reply = await page.post(re.sub(r"\{\w+\}", "none", named), body)
+                assert reply.status_code < 500, (path, body, reply.text)
+                if reply.status_code >= 400:
+                    assert reply.json()["sentence"].endswith((".", "?")), (path, reply.text)

@@ -64,7 +64,7 @@ async def serve(
             opener = await client._services.runtime.workers.run(
                 partial(write_opener, settings.home, url)
             )
-            hosts = [_host_port(name, listener.getsockname()[1]) for name in _LOOPBACK]
+            hosts = _hosts(listener.getsockname()[1])
             async with open_page(client, key.secret, hosts, settings.confirm_above_usd) as page:
                 app, events = page
 
@@ -115,6 +115,13 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Port {port} of {host} cannot be used: {error.strerror or error}. If this home's page"
             " is open already, use that one; else choose another with --port."
         ) from error
+
+
+def _hosts(port: int) -> list[str]:
+    """Return the names by which this machine may be addressed."""
+    named = [_host_port(name, port) for name in _LOOPBACK]
+    # Browsers leave out the usual port.
+    return [*named, *(name.removesuffix(":80") for name in named)] if port == 80 else named
 
 
 def _host_port(host: str, port: int) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -80,6 +82,24 @@ async def test_images_of_a_day_are_found_by_their_position(tmp_path):
         await shelf.library.rate(latest[3], 5)
         (starred,) = await shelf.library.of_day(DAY, min_rating=5)
         assert starred.id == latest[3]
+
+
+async def test_the_images_of_an_older_home_are_counted(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        made = [await add(shelf, day) for day in (0, 0, 1, 5)]
+        await shelf.library.trash(made[:1])
+        before = [await days(shelf, state=state) for state in ("kept", "trashed", "any")]
+    with closing(sqlite3.connect(tmp_path / "imagen.sqlite3")) as database:
+        for trigger in ("grows", "moves", "shrinks"):
+            database.execute(f"DROP TRIGGER timeline_{trigger}")
+        database.execute("DROP TABLE timeline")
+        database.execute("PRAGMA user_version = 11")
+        database.commit()
+    async with open_shelf(tmp_path) as shelf:
+        after = [await days(shelf, state=state) for state in ("kept", "trashed", "any")]
+        assert after == before
+        await shelf.library.restore(made[:1])
+        assert sum((await days(shelf)).values()) == 4
 
 
 @pytest.mark.parametrize("bad", [{"limit": 0}, {"limit": 1001}, {"offset": -1}, {"offset": 2**63}])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 
+import trio
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +22,7 @@ from ._desk import Desk
 from ._errors import Problem
 from ._events import EventLog
 from ._gallery import CALLS as GALLERY
-from ._home import web_folder
+from ._home import claim_page, web_folder
 from ._making import CALLS as MAKING
 from ._models import CALLS as MODELS
 from ._money import CALLS as MONEY
@@ -37,6 +39,8 @@ __all__ = ["ALL_CALLS", "open_app", "open_page"]
 
 ALL_CALLS: tuple[Calls, ...] = (STATE, MODELS, MAKING, GALLERY, CURATING, WORDS, MONEY, SHARING)
 API_PATH = "/api/1"
+# It deletes one file.
+_RELEASE_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -67,7 +71,8 @@ async def open_app(
             the user agrees to here.
 
     Raises:
-        ConfigurationError: the client was opened with `library=None`.
+        ConfigurationError: the client was opened with `library=None`, or another
+            server has the page of this home.
     """
     above = client.settings.confirm_above_usd if confirm_above_usd is None else confirm_above_usd
     async with open_page(client, secret, hosts, above) as (app, _):
@@ -82,7 +87,7 @@ async def open_page(
     library, events = client.library, EventLog()
     folder = web_folder(client.settings.home) / "batches"
     files = BatchFiles(folder, client._services.runtime.workers)
-    async with open_bare_nursery() as nursery:
+    async with _claimed(client), open_bare_nursery() as nursery:
         batches = Batches(client, library, events, nursery, files)
         await batches.load()
         zips = Zips(client, web_folder(client.settings.home) / "zips", nursery)
@@ -101,6 +106,17 @@ async def open_page(
         finally:
             events.close()
             nursery.cancel_scope.cancel("the page is closed")
+
+
+@asynccontextmanager
+async def _claimed(client: Client) -> AsyncIterator[None]:
+    work = client._services.runtime.workers.run
+    lock = await work(partial(claim_page, client.settings.home))
+    try:
+        yield
+    finally:
+        with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+            await work(lock.release)
 
 
 def _router(desk: Desk, pages: Pages) -> ASGIApp:

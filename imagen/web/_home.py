@@ -17,11 +17,21 @@ import msgspec
 
 from .._errors import ConfigurationError, StorageError
 from .._system.private_files import make_private_folder
+from .._system.process_locks import ProcessLock, is_alive
 
-__all__ = ["PageKey", "read_key", "web_folder", "write_key", "write_opener"]
+__all__ = [
+    "PageKey",
+    "check_free",
+    "claim_page",
+    "read_key",
+    "web_folder",
+    "write_key",
+    "write_opener",
+]
 
 # 256 bits, in the letters of URLs.
 _SECRET_BYTES = 32
+_LOCKS, _LOCK = "server", "page"
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -88,6 +98,32 @@ def write_opener(home: Path, url: str) -> Path:
     )
     _write_privately(path, page.encode())
     return path
+
+
+def check_free(home: Path) -> None:
+    """Check that no other server has the page of a home: the batches that one
+    runs are not there for another. Blocking.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    if is_alive(web_folder(home) / _LOCKS, _LOCK):
+        raise ConfigurationError(
+            f"The page of this home is open already: {web_folder(home) / 'open.html'} leads to it."
+            " End the other server first, or set another IMAGEN_HOME."
+        )
+
+
+def claim_page(home: Path) -> ProcessLock:
+    """Take the page of a home until the lock is released, or the process dies.
+    Blocking.
+
+    Raises:
+        ConfigurationError: another server has it.
+        StorageError: the home cannot be written.
+    """
+    check_free(home)
+    return ProcessLock(web_folder(home) / _LOCKS, _LOCK)
 
 
 def _key_path(home: Path) -> Path:

@@ -18,7 +18,7 @@ from .._errors import ConfigurationError
 from .._policy.settings import Settings, load_settings
 from .._system.nursery import open_bare_nursery
 from ._app import open_page
-from ._home import PageKey, read_key, write_key, write_opener
+from ._home import PageKey, check_free, read_key, write_key, write_opener
 
 __all__ = ["serve"]
 
@@ -46,7 +46,8 @@ async def serve(
     sent for at most `salvage_seconds` of the settings.
 
     Raises:
-        ConfigurationError: the host is not this machine, or the port is in use.
+        ConfigurationError: the host is not this machine, the port is in use, or
+            another server has the page of this home.
     """
     if host not in _LOOPBACK:
         raise ConfigurationError(
@@ -81,6 +82,7 @@ async def serve(
 
 async def _prepare(client: Client, host: str, port: int | None) -> tuple[PageKey, socket.socket]:
     home, work = client.settings.home, client._services.runtime.workers.run
+    await work(partial(check_free, home))
     key = await work(partial(read_key, home))
     listener = _listen(host, key.port if port is None else port)
     if port is None:
@@ -112,8 +114,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigurationError(
-            f"Port {port} of {host} cannot be used: {error.strerror or error}. If this home's page"
-            " is open already, use that one; else choose another with --port."
+            f"Port {port} of {host} cannot be used: {error.strerror or error}. Choose another with"
+            " --port; what the browser keeps for this home stays with the old one."
         ) from error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -127,7 +128,7 @@ async def test_a_second_end_is_asked_for_while_the_first_waits(tmp_path):
     assert len(asked) <= 2
 
 
-def test_two_homes_have_two_addresses_and_the_port_can_be_chosen(tmp_path):
+def test_two_homes_have_two_addresses_and_a_home_has_one_server(tmp_path):
     with serving(tmp_path / "one") as one, serving(tmp_path / "two") as two:
         assert one.url != two.url
         again = subprocess.run(
@@ -138,12 +139,36 @@ def test_two_homes_have_two_addresses_and_the_port_can_be_chosen(tmp_path):
             timeout=SECONDS,
         )
         assert again.returncode == 2
-        assert "--port" in again.stderr
-        with serving(tmp_path / "one", "--port", "0") as other:
-            assert other.url.rpartition(":")[2] != one.url.rpartition(":")[2]
-            assert other.url.split("/")[3] == one.url.split("/")[3]
+        assert str(tmp_path / "one" / "web" / "open.html") in again.stderr
+    with serving(tmp_path / "one", "--port", "0") as other:
+        assert other.url.split("/")[3] == one.url.split("/")[3]
     with serving(tmp_path / "one") as later:
         assert later.url == one.url
+
+
+def test_a_port_in_use_is_said(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "imagen", "web", "--port", port],
+            env={"PATH": os.environ["PATH"], "IMAGEN_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    assert done.returncode == 2
+    assert port in done.stderr
+    assert "--port" in done.stderr
+
+
+async def test_one_home_has_one_page_at_a_time(tmp_path):
+    async with imagen.open_client(settings_of(tmp_path)) as client:
+        async with imagen.web.open_app(client):
+            with pytest.raises(imagen.ConfigurationError, match="open already"):
+                async with imagen.web.open_app(client):
+                    pass
+        async with imagen.web.open_app(client):
+            pass
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com", ""])

@@ -129,16 +129,22 @@ async def test_a_later_process_goes_on_by_the_id_of_the_batch(provider, tmp_path
 
 
 async def test_a_batch_that_is_left_goes_on_while_the_client_is_open(tmp_path):
+    pull = trio.CancelScope()
+
+    def leave_once_accepted(event: imagen.Event) -> None:
+        if isinstance(event, imagen.AttemptAccepted):
+            pull.cancel()
+
     async with opened(tmp_path, latency=0.5) as (simulator, client):
-        async with client.open_batch("a cat", n=3, model=MODELS["openai"], economy=True) as batch:
-            with trio.move_on_after(0.3):
+        async with client.open_batch(
+            "a cat", n=3, model=MODELS["openai"], economy=True, on_event=leave_once_accepted
+        ) as batch:
+            with pull:
                 await anext(batch)
-        if client.in_flight:
-            async with client.reopen_batch(batch.id) as again:
-                assert (
-                    len([outcome async for outcome in again if isinstance(outcome, imagen.Image)])
-                    == 3
-                )
+        assert pull.cancelled_caught
+        async with client.reopen_batch(batch.id) as again:
+            images = [outcome async for outcome in again if isinstance(outcome, imagen.Image)]
+        assert len(images) == 3
         assert (await client.spending()).settled_usd == simulator.billed_usd
 
 

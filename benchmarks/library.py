@@ -25,7 +25,7 @@ from unittest import mock
 import trio
 
 import imagen
-from imagen._storage.database import Database, Row, Transaction
+from imagen._storage.database import Database, Row, SqliteEngine, Transaction
 from imagen._system.threads import ThreadWorkers
 from imagen.library import Library
 from imagen.library._rows import insert_image, row_of
@@ -136,7 +136,7 @@ async def _measure(listing: Listing, seed: int) -> tuple[float, float]:
 async def _scans(listing: Listing) -> list[str]:
     """The steps of the plans that read a whole table."""
     found: list[str] = []
-    run, fetch = Transaction.run, Database._fetch
+    run, fetch = Transaction.run, SqliteEngine.fetch
 
     def explain(
         run_it: Callable[..., list[Row]], owner: object, sql: str, values: Row
@@ -156,7 +156,7 @@ async def _scans(listing: Listing) -> list[str]:
             Transaction, "run", lambda self, sql, values=(): explain(run, self, sql, values)
         ),
         mock.patch.object(
-            Database, "_fetch", lambda self, sql, values: explain(fetch, self, sql, values)
+            SqliteEngine, "fetch", lambda self, sql, values: explain(fetch, self, sql, values)
         ),
     ):
         await listing(random.Random(0))

@@ -17,10 +17,11 @@ from .._policy.settings import ProviderAccess, Settings, load_settings
 from .._results.events import EventHandler
 from .._storage.database import DATABASE_NAME, Database
 from .._storage.ledger import Ledger
+from .._storage.owners import Owners
 from .._storage.set_aside import SetAside
 from .._system.ids import new_id
 from .._system.nursery import open_bare_nursery
-from .._system.process_locks import OWNERS, ProcessLock
+from .._system.process_locks import OWNERS
 from .._system.threads import ThreadWorkers, Workers
 from .._transport.connections import ProviderConnections, open_http
 from .._transport.job_waiters import JobWaiters
@@ -92,17 +93,18 @@ async def open_client(
     )
     catalog = settings.load_catalog()
     database = await Database.open(settings.home / DATABASE_NAME, workers)
-    lock: ProcessLock | None = None
+    owners, owner = database.owners(settings.home / OWNERS), new_id()
     try:
-        lock = await workers.run(partial(ProcessLock, settings.home / OWNERS, new_id()))
-        async with open_bare_nursery() as nursery:
+        await workers.run(partial(owners.hold, owner))
+        async with _kept(owners, workers), open_bare_nursery() as nursery:
             runtime = Runtime(
                 settings=settings,
                 catalog=catalog,
                 database=database,
                 ledger=Ledger(database),
                 set_aside=SetAside(settings.home / "set-aside", workers),
-                owner=lock.id,
+                owner=owner,
+                owners=owners,
                 library=_open_library(settings, library, database, workers, clock, events),
                 workers=workers,
                 connections=connections,
@@ -125,11 +127,30 @@ async def open_client(
         # Each for itself: a connection that hangs must not keep the lock.
         with trio.move_on_after(3 * _CLOSE_SECONDS, shield=True):
             async with AsyncExitStack() as closing:
-                if lock is not None:
-                    closing.push_async_callback(_close, partial(workers.run, lock.release))
+                closing.push_async_callback(_close, partial(workers.run, owners.release))
                 closing.push_async_callback(_close, database.aclose)
                 closing.push_async_callback(_close, connections.aclose)
     events.raise_error()
+
+
+@asynccontextmanager
+async def _kept(owners: Owners, workers: Workers) -> AsyncIterator[None]:
+    """Keep the lock of this client, which may be lost, to the end of its work."""
+    if owners.keep_seconds is None:
+        yield
+        return
+    async with open_bare_nursery() as nursery:
+        nursery.start_soon(_keep, owners, workers, owners.keep_seconds)
+        try:
+            yield
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def _keep(owners: Owners, workers: Workers, seconds: float) -> None:
+    while True:
+        await trio.sleep(seconds)
+        await workers.run(owners.keep)
 
 
 async def _close(call: Callable[[], Awaitable[None]]) -> None:

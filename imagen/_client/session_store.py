@@ -235,7 +235,11 @@ class SessionStore:
 
     async def end(self, session_id: str, end: SessionEnd) -> None:
         """Remember that this client does not work on a session any more."""
-        sql = "INSERT OR REPLACE INTO session_ends SELECT id, ?, ? FROM sessions WHERE id = ?"
+        sql = (
+            "INSERT INTO session_ends SELECT id, ?, ? FROM sessions WHERE id = ?"
+            " ON CONFLICT (session_id) DO UPDATE SET state = excluded.state,"
+            " message = excluded.message"
+        )
         await self._database.write([(sql, (end.state, end.message, session_id))])
 
     async def end_of(self, session_id: str) -> SessionEnd | None:

@@ -13,8 +13,8 @@ from .._requests.catalog import Catalog
 from .._results.events import Event
 from .._storage.database import Database
 from .._storage.ledger import Ledger
+from .._storage.owners import Owners
 from .._storage.set_aside import SetAside
-from .._system.process_locks import OWNERS, is_alive
 from .._system.threads import Workers
 from .._transport.connections import ProviderConnections
 from .._transport.job_waiters import JobWaiters
@@ -30,6 +30,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         owner: Id of the client, by which the ledger knows its attempts.
+        owners: All open clients of the database.
         library: None if the client keeps no images on the disk.
         nursery: Runs everything that outlives the call that started it.
         emit: Notifies the subscriber of the client.
@@ -42,6 +43,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     set_aside: SetAside
     owner: str
+    owners: Owners
     library: Library | None
     workers: Workers
     connections: ProviderConnections
@@ -52,4 +54,4 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
 
     async def is_open(self, owner: str) -> bool:
         """Return True if the client of that id is open, in any process."""
-        return await self.workers.run(partial(is_alive, self.settings.home / OWNERS, owner))
+        return await self.workers.run(partial(self.owners.is_alive, owner))

@@ -1,5 +1,6 @@
-"""The one SQLite file: its connection, its migrations, and group commit. Of
-other modules only `unreadable_file` imports sqlite3.
+"""The database: group commit for any engine, and SQLite with its migrations.
+Of other modules only `unreadable_file` imports sqlite3; `postgresql` is the
+other engine.
 
 A durable commit costs 0.2 ms for one row and 0.8 ms for a hundred, and each
 thread hop 0.15 ms. So writers queue their statements, and one of them commits
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 from .._errors import InvalidRequestError, StorageError
 from .._results.prices import tidy_usd
@@ -25,15 +26,23 @@ from .._system.groups import Groups
 from .._system.private_files import make_private_file, make_private_folder
 from .._system.threads import Workers
 from .full_text import as_searched, image_facets, input_hashes
+from .owners import FileOwners, Owners
 
 __all__ = [
     "DATABASE_NAME",
+    "NO_VALUES",
+    "Connection",
+    "Cursor",
     "Database",
+    "Engine",
     "Row",
+    "SqliteEngine",
     "Statement",
     "Transaction",
     "Value",
+    "Work",
     "from_nanousd",
+    "no_value",
     "to_int",
     "to_nanousd",
 ]
@@ -55,7 +64,7 @@ _BUSY_SECONDS = 10.0
 # Cleanup writes are shielded; a disk that hangs must not hang the program.
 _WRITE_SECONDS = 30.0
 # What sqlite3 raises for a number beyond 64 bits, and for a lone surrogate.
-_NO_VALUES = (OverflowError, UnicodeEncodeError)
+NO_VALUES = (OverflowError, UnicodeEncodeError)
 
 
 def to_nanousd(usd: Decimal | None) -> int | None:
@@ -74,10 +83,25 @@ def to_int(value: Value) -> int:
     return value
 
 
+class Cursor(Protocol):
+    """Result of one statement."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchall(self) -> list[Row]: ...
+
+
+class Connection(Protocol):
+    """Connection that takes the SQL of SQLite."""
+
+    def execute(self, sql: str, values: Row, /) -> Cursor: ...
+
+
 class Transaction:
     """Statements of one exclusive transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def run(self, sql: str, values: Row = ()) -> list[Row]:
@@ -89,7 +113,7 @@ class Transaction:
         return self._connection.execute(sql, values).rowcount
 
 
-class _Work:
+class Work:
     """Work of one caller in a transaction with others, and how it ended."""
 
     def __init__(self, call: Callable[[Transaction], None]) -> None:
@@ -97,27 +121,62 @@ class _Work:
         self.error: StorageError | None = None
 
 
+class Engine(Protocol):
+    """Blocking side of a database; every method may raise StorageError."""
+
+    # As errors name the database; it holds no secret.
+    name: str
+
+    def execute(self, group: Sequence[Work]) -> None:
+        """Commit a group in one transaction.
+
+        Raises:
+            OverflowError, UnicodeEncodeError: no column can hold a value of it.
+        """
+        ...
+
+    def look(self, work: Callable[[Transaction], Result]) -> Result:
+        """Run several queries on the same state."""
+        ...
+
+    def fetch(self, sql: str, values: Row) -> list[Row]:
+        """Return the rows of a query."""
+        ...
+
+    def back_up(self, target: Path) -> None:
+        """Write a copy to a new file."""
+        ...
+
+    def owners(self, folder: Path) -> Owners:
+        """Return the open clients; `folder` is that of their lock files, if the
+        engine needs any.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes the connection."""
+        ...
+
+
 class Database:
-    """Reads and durable writes. Every method runs SQLite through the workers,
-    one call at a time.
+    """Reads and durable writes. Every method runs the engine through the
+    workers, one call at a time.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, workers: Workers) -> None:
-        self._connection = connection
-        self._path = path
+    def __init__(self, engine: Engine, workers: Workers) -> None:
+        self._engine = engine
         self._workers = workers
         self._groups = Groups(self._commit, seconds=_WRITE_SECONDS)
 
     @classmethod
-    async def open(cls, path: Path, workers: Workers) -> Database:
-        """Opens or creates the file and brings its tables up to date.
+    async def open(cls, path: Path, workers: Workers) -> Self:
+        """Opens or creates the SQLite file and brings its tables up to date.
 
         Raises:
             StorageError: the file or its folder cannot be written, or a newer
                 version of imagen wrote it.
         """
-        connection = await workers.run_serially(lambda: _open_connection(path))
-        return cls(connection, path, workers)
+        return cls(await workers.run_serially(lambda: SqliteEngine(path)), workers)
 
     async def write(self, statements: Iterable[Statement]) -> None:
         """Commit statements in one transaction, possibly with those of other
@@ -152,10 +211,11 @@ class Database:
         def call(transaction: Transaction) -> None:
             results.append(work(transaction))
 
-        mine = _Work(call)
+        mine = Work(call)
         if not await self._groups.join(mine):
             raise StorageError(
-                f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds."
+                f"The database {self._engine.name} did not answer within"
+                f" {_WRITE_SECONDS:g} seconds."
             )
         if mine.error is not None:
             raise StorageError(mine.error.message) from mine.error
@@ -168,7 +228,7 @@ class Database:
             StorageError: the file cannot be read.
             InvalidRequestError: there can be no such value.
         """
-        return await self._workers.run_serially(lambda: self._fetch(sql, values))
+        return await self._workers.run_serially(lambda: self._engine.fetch(sql, values))
 
     async def look(self, work: Callable[[Transaction], Result]) -> Result:
         """Runs several queries, of which one may depend on another, on the same
@@ -178,7 +238,7 @@ class Database:
             StorageError: the file cannot be read.
             InvalidRequestError: there can be no such value.
         """
-        return await self._workers.run_serially(lambda: self._look(work))
+        return await self._workers.run_serially(lambda: self._engine.look(work))
 
     async def back_up(self, target: Path) -> None:
         """Write a copy of the whole database to a new file.
@@ -186,38 +246,59 @@ class Database:
         Raises:
             StorageError: there is a file already, or it cannot be written.
         """
-        await self._workers.run_serially(lambda: self._back_up(target))
+        await self._workers.run_serially(lambda: self._engine.back_up(target))
 
     async def aclose(self) -> None:
-        """Closes the file; later calls fail."""
-        await self._workers.run_serially(self._connection.close)
+        """Closes the database; later calls fail."""
+        await self._workers.run_serially(self._engine.close)
 
-    async def _commit(self, group: Sequence[_Work]) -> None:
+    def owners(self, folder: Path) -> Owners:
+        """Return the open clients of this database; `folder` is that of their
+        lock files, if the engine needs any.
+        """
+        return self._engine.owners(folder)
+
+    async def _commit(self, group: Sequence[Work]) -> None:
         try:
-            await self._workers.run_serially(lambda: self._execute(group))
+            await self._workers.run_serially(lambda: self._engine.execute(group))
         except StorageError as error:
             for work in group:
                 work.error = error
-        except _NO_VALUES:
+        except NO_VALUES:
             await self._workers.run_serially(lambda: self._execute_each(group))
 
-    def _execute_each(self, group: Sequence[_Work]) -> None:
+    def _execute_each(self, group: Sequence[Work]) -> None:
         """One of the group holds a value that no column can store: only that
         one is not written.
         """
         for work in group:
             try:
-                self._execute([work])
+                self._engine.execute([work])
             except StorageError as error:
                 work.error = error
-            except _NO_VALUES as error:
+            except NO_VALUES as error:
                 work.error = StorageError(
-                    f"The database {self._path} cannot hold it: a number is beyond 64 bits, or a"
-                    " text is not valid."
+                    f"The database {self._engine.name} cannot hold it: a number is beyond 64 bits,"
+                    " or a text is not valid."
                 )
                 work.error.__cause__ = error
 
-    def _execute(self, group: Sequence[_Work]) -> None:
+
+class SqliteEngine:
+    """SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._connection = _open_connection(path)
+
+    def owners(self, folder: Path) -> Owners:
+        return FileOwners(folder)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def execute(self, group: Sequence[Work]) -> None:
         transaction = Transaction(self._connection)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -232,7 +313,7 @@ class Database:
         except sqlite3.Error as error:
             raise _broken(self._path, "written", error) from error
 
-    def _back_up(self, target: Path) -> None:
+    def back_up(self, target: Path) -> None:
         try:
             _copy(self._connection, target)
         except (OSError, sqlite3.Error) as error:
@@ -241,7 +322,7 @@ class Database:
                 " is there."
             ) from error
 
-    def _look(self, work: Callable[[Transaction], Result]) -> Result:
+    def look(self, work: Callable[[Transaction], Result]) -> Result:
         try:
             self._connection.execute("BEGIN")
             try:
@@ -250,19 +331,19 @@ class Database:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise _broken(self._path, "read", error) from error
-        except _NO_VALUES as error:
-            raise _no_value() from error
+        except NO_VALUES as error:
+            raise no_value() from error
 
-    def _fetch(self, sql: str, values: Row) -> list[Row]:
+    def fetch(self, sql: str, values: Row) -> list[Row]:
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise _broken(self._path, "read", error) from error
-        except _NO_VALUES as error:
-            raise _no_value() from error
+        except NO_VALUES as error:
+            raise no_value() from error
 
 
-def _no_value() -> InvalidRequestError:
+def no_value() -> InvalidRequestError:
     return InvalidRequestError(
         "Nothing can be found by that: a number is beyond 64 bits, or a text is not valid."
     )

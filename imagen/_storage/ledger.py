@@ -116,13 +116,15 @@ SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_messa
     ended_at = ?, receipt = NULL
 WHERE id = ?
 """
-# Where there is a max(), SQLite takes the other columns from its row.
 _BILLED_ABOVE = """
-SELECT model, provider, images, settled_nanousd, reserved_nanousd, max(created_at)
-FROM attempts
-WHERE created_at > ? AND state = 'succeeded' AND cost_source = 'reported'
-    AND settled_nanousd > reserved_nanousd AND images > 0
-GROUP BY model ORDER BY model
+SELECT model, provider, images, settled_nanousd, reserved_nanousd
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY model ORDER BY created_at DESC) AS place
+    FROM attempts
+    WHERE created_at > ? AND state = 'succeeded' AND cost_source = 'reported'
+        AND settled_nanousd > reserved_nanousd AND images > 0
+) AS newest
+WHERE place = 1 ORDER BY model
 """
 
 
@@ -302,7 +304,7 @@ class Ledger:
                 settled_usd=(from_nanousd(settled) or Decimal(0)) / int(str(images)),
                 reserved_usd=(from_nanousd(reserved) or Decimal(0)) / int(str(images)),
             )
-            for model, provider, images, settled, reserved, _ in rows
+            for model, provider, images, settled, reserved in rows
         ]
 
     async def _rows(self, where: str, values: Row = ()) -> Sequence[AttemptRecord]:

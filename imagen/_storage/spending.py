@@ -84,11 +84,11 @@ SELECT {{key}}, {_SUMS} FROM (
     UNION ALL
     SELECT day, provider, model, tag, state, cost_source, 1, images, settled_nanousd, open_nanousd
     FROM attempt_totals WHERE created_at >= ? AND created_at < ?
-) GROUP BY 1, 2, 3
+) AS sums GROUP BY 1, 2, 3
 """
 _BATCHES = f"""
 SELECT coalesce(batch_id, ''), {_SUMS}
-FROM (SELECT *, 1 AS attempts FROM attempt_totals WHERE created_at >= ?)
+FROM (SELECT *, 1 AS attempts FROM attempt_totals WHERE created_at >= ?) AS sums
 GROUP BY 1, 2, 3
 """
 _DAY = datetime.timedelta(days=1)

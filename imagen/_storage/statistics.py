@@ -61,7 +61,7 @@ SELECT {key}, count(*), sum(starred) FROM (
         attempts.created_at, images.rating > 0 AS starred
     FROM attempts JOIN images ON images.attempt_id = attempts.id
     WHERE attempts.created_at >= ? AND attempts.created_at < ? AND images.trashed_at IS NULL
-) GROUP BY 1
+) AS chosen GROUP BY 1
 """
 _HITS = """
 SELECT {key}, count(*), sum(saved_nanousd) FROM (
@@ -71,7 +71,7 @@ SELECT {key}, count(*), sum(saved_nanousd) FROM (
         coalesce(json_extract(images.request, '$.operation'), '') AS operation
     FROM cache_hits LEFT JOIN images ON images.id = cache_hits.image_id
     WHERE cache_hits.created_at >= ? AND cache_hits.created_at < ?
-) GROUP BY 1
+) AS chosen GROUP BY 1
 """
 _FINISHED = ("succeeded", "failed", "refused", "unknown")
 

@@ -120,7 +120,7 @@ async def test_a_long_line_is_no_trouble(tmp_path):
 
 async def test_no_collection_is_looked_for_one_by_one(tmp_path, monkeypatch):
     plans: list[str] = []
-    fetch = imagen._storage.database.Database._fetch
+    fetch = imagen._storage.database.SqliteEngine.fetch
 
     def explain(self, sql, values):
         plans.extend(str(row[3]) for row in fetch(self, f"EXPLAIN QUERY PLAN {sql}", values))
@@ -128,7 +128,7 @@ async def test_no_collection_is_looked_for_one_by_one(tmp_path, monkeypatch):
 
     async with open_shelf(tmp_path) as shelf:
         await shelf.library.collections.create("trips/norway")
-        monkeypatch.setattr("imagen._storage.database.Database._fetch", explain)
+        monkeypatch.setattr("imagen._storage.database.SqliteEngine.fetch", explain)
         for name in ("trips", "trips/norway"):
             await shelf.library.collections.images(name)
             await shelf.library.collections.ids_within(name)

@@ -41,14 +41,14 @@ async def test_writers_that_queue_up_share_one_commit(tmp_path):
     database = await Database.open(tmp_path / "a.sqlite3", ThreadWorkers())
     await database.write([("CREATE TABLE t (x INTEGER)", ())])
     commits = 0
-    execute = database._execute
+    execute = database._engine.execute
 
     def count(statements):
         nonlocal commits
         commits += 1
         execute(statements)
 
-    database._execute = count
+    database._engine.execute = count
     async with trio.open_nursery() as nursery:
         for x in range(300):
             nursery.start_soon(database.write, [("INSERT INTO t VALUES (?)", (x,))])

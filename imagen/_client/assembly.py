@@ -16,6 +16,7 @@ from .._policy.confirmation import Confirm, Confirmation
 from .._policy.settings import ProviderAccess, Settings, load_settings
 from .._results.events import EventHandler
 from .._storage.database import DATABASE_NAME, Database
+from .._storage.engines import open_database
 from .._storage.ledger import Ledger
 from .._storage.owners import Owners
 from .._storage.set_aside import SetAside
@@ -92,7 +93,7 @@ async def open_client(
         settings, transport or partial(open_http, settings, http, workers=workers), workers
     )
     catalog = settings.load_catalog()
-    database = await Database.open(settings.home / DATABASE_NAME, workers)
+    database = await open_database(settings.home / DATABASE_NAME, settings.database_url, workers)
     owners, owner = database.owners(settings.home / OWNERS), new_id()
     try:
         await workers.run(partial(owners.hold, owner))

@@ -95,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     share_url: str | None = None
     share_secret: Secret | None = None
     content_signer: ContentSigner | None = None
+    database_url: Secret | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, most={"confirm_above_usd": MOST_USD})
@@ -216,6 +217,7 @@ def load_settings(
         share_url=_read_share_url(environ, file),
         share_secret=_read_key(environ, "IMAGEN_SHARE_SECRET"),
         content_signer=_read_signer(environ),
+        database_url=_read_database_url(environ),
     )
 
 
@@ -301,6 +303,17 @@ def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
         )
     # The receivers of some services have a secret in their path or query.
     return Secret(check_url(url, variable="IMAGEN_WEBHOOK_URL"))
+
+
+def _read_database_url(environ: Mapping[str, str]) -> Secret | None:
+    url = _text(environ, "IMAGEN_DATABASE_URL")
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        raise ConfigurationError(
+            "IMAGEN_DATABASE_URL must begin with postgresql://, followed by"
+            " USER:PASSWORD@HOST:PORT/NAME."
+        )
+    # It may hold a password.
+    return Secret(url) if url else None
 
 
 def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSettings | None:

@@ -1,0 +1,333 @@
+"""PostgreSQL: the engine for several machines on one ledger.
+
+psycopg's blocking connection runs in the worker threads, as SQLite does: none
+of the asynchronous drivers runs on Trio.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+
+from .._errors import ConfigurationError, StorageError
+from .._system.secret import Secret
+from .._system.threads import Workers
+from .database import NO_VALUES, Database, Row, Transaction, Work, no_value
+from .owners import Owners
+from .sql_dialect import bind, translate
+
+__all__ = ["PostgresEngine", "PostgresOwners", "open_postgresql"]
+
+Result = TypeVar("Result")
+_Connection = psycopg.Connection[Row]
+
+# Below the bound of a write: what is written here may be paid already, so a
+# server that restarts is waited for.
+_WAIT_SECONDS = 25.0
+_LOOK_SECONDS = 0.2
+_KEEP_SECONDS = 5.0
+# Advisory locks: of the one writer, of migrations, and the space of owners.
+_WRITER, _MIGRATION, _OWNERS = 20261128, 20261129, 1
+_BEGIN = "SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text"
+_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, %s))"
+_TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
+# Classes of SQLSTATE: a value that no column holds; SQL that is not known.
+_NO_VALUE, _NO_SQL = "22", "42"
+
+
+class _NotInPostgres(OverflowError):
+    """Value that PostgreSQL cannot store; SQLite's has the same base."""
+
+
+class _Number(Loader):
+    """Loader of sums of bigint, which PostgreSQL makes numeric."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data).decode()
+        return float(text) if "." in text or not text.lstrip("-").isdigit() else int(text)
+
+
+class _Server:
+    """Address of the database; its password appears in no text."""
+
+    def __init__(self, url: Secret) -> None:
+        self._url = url
+        try:
+            parts = conninfo_to_dict(url.reveal())
+        except psycopg.Error:
+            # The error of psycopg repeats the url.
+            raise ConfigurationError(
+                "IMAGEN_DATABASE_URL is not the address of a PostgreSQL database: write"
+                " postgresql://USER:PASSWORD@HOST:PORT/NAME."
+            ) from None
+        self._password = Secret(str(parts.get("password") or ""))
+        self.name = (
+            f"postgresql://{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+            f"/{parts.get('dbname', '')}"
+        )
+
+    def connect(self) -> _Connection:
+        """Raises psycopg.Error."""
+        connection: _Connection = psycopg.connect(
+            self._url.reveal(),
+            autocommit=True,
+            # Values are bound here, so that a statement needs no types.
+            cursor_factory=psycopg.ClientCursor,
+            client_encoding="utf8",
+            application_name="imagen",
+            connect_timeout=5,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+        )
+        connection.adapters.register_loader("numeric", _Number)
+        return connection
+
+    def broken(self, what: str, error: Exception) -> StorageError:
+        text = " ".join(self._password.hide_in(self._url.hide_in(str(error))).split())
+        return StorageError(f"The database {self.name} cannot be {what}: {text}. {_hint(error)}")
+
+
+def _hint(error: Exception) -> str:
+    if (getattr(error, "sqlstate", None) or "").startswith(_NO_SQL):
+        return "This call is not on PostgreSQL yet; docs/cluster.md lists what is."
+    return "Check that the server runs, and IMAGEN_DATABASE_URL."
+
+
+class _Cursor:
+    def __init__(self, cursor: psycopg.Cursor[Row]) -> None:
+        self._cursor = cursor
+
+    @property
+    def rowcount(self) -> int:
+        return self._cursor.rowcount
+
+    def fetchall(self) -> list[Row]:
+        return self._cursor.fetchall() if self._cursor.description else []
+
+
+class _Translating:
+    """Connection that takes the SQL of SQLite."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, values: Row, /) -> _Cursor:
+        sql = translate(sql)
+        try:
+            return _Cursor(self._connection.execute(sql.encode(), bind(sql, values)))
+        except psycopg.DataError as error:
+            raise _NotInPostgres(str(error)) from error
+
+
+class _Commit:
+    """Commit of one group, repeatable: after a lost connection the server says
+    whether it has happened.
+    """
+
+    def __init__(self, group: Sequence[Work]) -> None:
+        self._group = group
+        self._number: str | None = None
+
+    def __call__(self, connection: _Connection) -> None:
+        if self._number is not None and _has_committed(connection, self._number):
+            return
+        with connection.transaction():
+            ((_, number),) = connection.execute(_BEGIN, (_WRITER,)).fetchall()
+            self._number = str(number)
+            for work in self._group:
+                work.call(Transaction(_Translating(connection)))
+
+
+def _has_committed(connection: _Connection, number: str) -> bool:
+    """Raises psycopg.OperationalError while the server does not know."""
+    ((status,),) = connection.execute("SELECT pg_xact_status(%s::xid8)", (number,)).fetchall()
+    if status == "in progress":
+        raise psycopg.OperationalError("the commit before has not ended")
+    return status == "committed"
+
+
+async def open_postgresql(url: Secret, workers: Workers) -> Database:
+    """Connects, and brings the tables up to date.
+
+    Raises:
+        ConfigurationError: the url is none of PostgreSQL.
+        StorageError: the server does not answer or let this user in, or a
+            newer version of imagen wrote the tables.
+    """
+    return Database(await workers.run_serially(partial(PostgresEngine, url)), workers)
+
+
+def _open(server: _Server) -> _Connection:
+    try:
+        with ExitStack() as undo:
+            connection = undo.enter_context(closing(server.connect()))
+            _migrate(connection)
+            undo.pop_all()
+    except psycopg.Error as error:
+        raise server.broken("opened", error) from error
+    return connection
+
+
+def _migrate(connection: _Connection) -> None:
+    scripts = sorted(Path(__file__).with_name("postgresql_migrations").glob("*.sql"))
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION,))
+        version = _version(connection)
+        if version > len(scripts):
+            raise StorageError("The database was written by a newer imagen; update this one.")
+        for script in scripts[version:]:
+            connection.execute(script.read_bytes())
+        if version < len(scripts):
+            connection.execute("UPDATE imagen_version SET version = %s", (len(scripts),))
+
+
+def _version(connection: _Connection) -> int:
+    ((table,),) = connection.execute("SELECT to_regclass('imagen_version')").fetchall()
+    if table is None:
+        connection.execute("CREATE TABLE imagen_version (version bigint NOT NULL)")
+        connection.execute("INSERT INTO imagen_version VALUES (0)")
+    ((version,),) = connection.execute("SELECT version FROM imagen_version").fetchall()
+    assert isinstance(version, int)
+    return version
+
+
+class PostgresEngine:
+    """Database of a server. Every process takes its turn as the one writer, as
+    with a SQLite file.
+    """
+
+    def __init__(self, url: Secret) -> None:
+        self._server = _Server(url)
+        self.name = self._server.name
+        self._connection = _open(self._server)
+        self._owners = PostgresOwners(self._server)
+
+    def owners(self, folder: Path) -> Owners:
+        return self._owners
+
+    def execute(self, group: Sequence[Work]) -> None:
+        self._patiently("written", _Commit(group))
+
+    def look(self, work: Callable[[Transaction], Result]) -> Result:
+        def run(connection: _Connection) -> Result:
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                return work(Transaction(_Translating(connection)))
+
+        return self._read(run)
+
+    def fetch(self, sql: str, values: Row) -> list[Row]:
+        return self._read(lambda one: _Translating(one).execute(sql, values).fetchall())
+
+    def _read(self, run: Callable[[_Connection], Result]) -> Result:
+        try:
+            return self._patiently("read", run)
+        except NO_VALUES as error:
+            raise no_value() from error
+
+    def _patiently(self, what: str, run: Callable[[_Connection], Result]) -> Result:
+        give_up_at = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                if self._connection.closed:
+                    self._connect_again()
+                return run(self._connection)
+            except psycopg.OperationalError as error:
+                if time.monotonic() > give_up_at or not self._connection.closed:
+                    raise self._server.broken(what, error) from error
+                time.sleep(_LOOK_SECONDS)
+            except psycopg.Error as error:
+                raise self._server.broken(what, error) from error
+
+    def _connect_again(self) -> None:
+        # First known as open again, then at work.
+        self._owners.keep()
+        self._connection = self._server.connect()
+
+    def back_up(self, target: Path) -> None:
+        raise StorageError("A PostgreSQL database is backed up with pg_dump, and not by imagen.")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class PostgresOwners:
+    """Clients of all machines, by advisory locks on a connection of their own.
+
+    The server lets a lock go with its connection, which may break while the
+    client lives; so an attempt is sent only while its row is still the
+    client's.
+    """
+
+    keep_seconds: float | None = _KEEP_SECONDS
+
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        self._owner_id = ""
+        self._connection: _Connection | None = None
+        self._mutex = Lock()
+
+    def hold(self, owner_id: str) -> None:
+        self._owner_id = owner_id
+        try:
+            self._connection = self._take()
+        except psycopg.Error as error:
+            raise self._server.broken("opened", error) from error
+
+    def keep(self) -> None:
+        with self._mutex, suppress(psycopg.Error):
+            if self._connection is not None and not self._is_held(self._connection):
+                self._connection = self._take()
+
+    def is_alive(self, owner_id: str) -> bool:
+        if owner_id == self._owner_id:
+            return True
+        with self._mutex:
+            try:
+                return self._is_locked(owner_id)
+            except psycopg.Error:
+                # What is not known to be left behind is left alone.
+                return True
+
+    def release(self) -> None:
+        with self._mutex:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(psycopg.Error):
+                    # The server notices a closed connection a moment later only.
+                    connection.execute("SELECT pg_advisory_unlock_all()")
+                connection.close()
+
+    def _take(self) -> _Connection:
+        connection = self._server.connect()
+        connection.execute(_HOLD, (self._owner_id, _OWNERS))
+        return connection
+
+    def _is_held(self, connection: _Connection) -> bool:
+        """Take the lock once more, as the server may not have let an
+        earlier connection go; return False if the connection is broken.
+        """
+        try:
+            connection.execute(_HOLD, (self._owner_id, _OWNERS))
+        except psycopg.Error:
+            connection.close()
+            return False
+        return True
+
+    def _is_locked(self, owner_id: str) -> bool:
+        if self._connection is None or self._connection.closed:
+            return True
+        with self._connection.transaction():
+            ((taken,),) = self._connection.execute(_TRY, (owner_id, _OWNERS)).fetchall()
+        return not taken

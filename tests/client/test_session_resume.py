@@ -161,7 +161,9 @@ async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_b
     assert len(transport.requests) == 2
 
 
-async def test_what_the_cache_answered_is_there_after_a_restart(autojump_clock, tmp_path):
+async def test_what_the_cache_answered_is_there_after_a_restart(engine, autojump_clock, tmp_path):
+    if engine == "postgresql":
+        pytest.skip("The cache is not on PostgreSQL yet.")
     async with open_test_client(FakeProvider(), home=tmp_path) as (client, _):
         made = await client.generate("a cat")
         session = client.start_session("a cat", n=2, max_at_once=1, cache=True)
@@ -191,8 +193,10 @@ async def test_a_session_that_is_resumed_goes_the_way_it_was_started_with(autoju
 
 
 async def test_a_session_that_is_resumed_takes_from_the_library_what_is_there_by_now(
-    autojump_clock, tmp_path
+    engine, autojump_clock, tmp_path
 ):
+    if engine == "postgresql":
+        pytest.skip("The cache is not on PostgreSQL yet.")
     async with open_test_client(FakeProvider(), home=tmp_path) as (client, _):
         session = client.start_session("a cat", n=3, max_at_once=1, cache=True)
         await session.wait_image()

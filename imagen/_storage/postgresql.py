@@ -41,12 +41,14 @@ _WRITER, _MIGRATION, _OWNERS = 20261128, 20261129, 1
 _BEGIN = "SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text"
 _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, %s))"
 _TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
-# Classes of SQLSTATE: a value that no column holds; SQL that is not known.
-_NO_VALUE, _NO_SQL = "22", "42"
+# SQLSTATE: the class of SQL that is not known, and what is in it for rights.
+_NO_SQL, _NOT_ALLOWED = "42", "42501"
 
 
 class _NotInPostgres(OverflowError):
-    """Value that PostgreSQL cannot store; SQLite's has the same base."""
+    """Value or statement that PostgreSQL does not take; what SQLite raises has
+    the same base.
+    """
 
 
 class _Number(Loader):
@@ -94,14 +96,21 @@ class _Server:
         return connection
 
     def broken(self, what: str, error: Exception) -> StorageError:
+        if _is_unknown(error):
+            return StorageError(
+                "This call is not on PostgreSQL yet; docs/cluster.md lists what is."
+            )
         text = " ".join(self._password.hide_in(self._url.hide_in(str(error))).split())
-        return StorageError(f"The database {self.name} cannot be {what}: {text}. {_hint(error)}")
+        return StorageError(
+            f"The database {self.name} cannot be {what}: {text.rstrip('.')}. Check that the server"
+            " runs, and IMAGEN_DATABASE_URL."
+        )
 
 
-def _hint(error: Exception) -> str:
-    if (getattr(error, "sqlstate", None) or "").startswith(_NO_SQL):
-        return "This call is not on PostgreSQL yet; docs/cluster.md lists what is."
-    return "Check that the server runs, and IMAGEN_DATABASE_URL."
+def _is_unknown(error: BaseException | None) -> bool:
+    """Return True for a statement that the server does not know."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state.startswith(_NO_SQL) and state != _NOT_ALLOWED
 
 
 class _Cursor:
@@ -217,7 +226,13 @@ class PostgresEngine:
         return self._owners
 
     def execute(self, group: Sequence[Work]) -> None:
-        self._patiently("written", _Commit(group))
+        try:
+            self._patiently("written", _Commit(group))
+        except StorageError as error:
+            if len(group) > 1 and _is_unknown(error.__cause__):
+                # The others of the group are not to suffer from it.
+                raise _NotInPostgres(error.message) from error
+            raise
 
     def look(self, work: Callable[[Transaction], Result]) -> Result:
         def run(connection: _Connection) -> Result:

@@ -41,6 +41,7 @@ MISSING = {
     "publications",
     "image_hashes",
     "images_unhashed",
+    "timeline",
 }
 
 
@@ -188,6 +189,37 @@ async def test_what_is_not_there_yet_says_so(postgresql, tmp_path):
     with pytest.raises(imagen.StorageError, match="pg_dump"):
         await database.back_up(tmp_path / "copy")
     await database.aclose()
+
+
+async def test_what_is_not_there_yet_spoils_only_its_own_write(postgresql, tmp_path):
+    database, _ = await open_both(tmp_path, postgresql)
+    ledger, errors = Ledger(database), []
+
+    async def publish() -> None:
+        try:
+            await database.write([("INSERT INTO publications VALUES (?)", ("a",))])
+        except imagen.StorageError as error:
+            errors.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ledger.reserve, attempt("a"))
+        for _ in range(3):
+            nursery.start_soon(publish)
+        nursery.start_soon(ledger.reserve, attempt("b"))
+    assert [await ledger.find(name) is not None for name in "ab"] == [True, True]
+    assert errors == ["This call is not on PostgreSQL yet; docs/cluster.md lists what is."] * 3
+    await database.aclose()
+
+
+async def test_a_user_without_rights_is_not_taken_for_a_missing_part(postgresql, tmp_path):
+    url = postgresql.new_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE ROLE weak LOGIN")
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    weak = url.replace("imagen@", "weak@")
+    with pytest.raises(imagen.StorageError, match=r"permission denied|no schema") as raised:
+        await open_database(tmp_path / "x", Secret(weak), ThreadWorkers())
+    assert "not on PostgreSQL yet" not in str(raised.value)
 
 
 async def test_a_client_is_open_until_its_connection_ends(postgresql, tmp_path):

@@ -5,6 +5,7 @@ lost connection leaves.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -341,3 +342,16 @@ async def test_a_client_with_another_home_finds_the_session(autojump_clock, post
             assert (await other.spending()).images == 3
     assert works.orders == 3
     assert not (tmp_path / "one" / "imagen.sqlite3").exists()
+
+
+async def test_without_psycopg_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "imagen._storage.postgresql", None)
+    with pytest.raises(imagen.ConfigurationError, match=r"imagen-trio\[cluster\]"):
+        await open_database(tmp_path / "x", Secret("postgresql://127.0.0.1/x"), ThreadWorkers())
+
+
+@pytest.mark.parametrize("url", ["mysql://u:s3cret@h/x", "u:s3cret@h", "/x", "sqlite:///s3cret"])
+def test_the_address_of_another_database_is_refused(url, tmp_path):
+    with pytest.raises(imagen.ConfigurationError, match="IMAGEN_DATABASE_URL") as raised:
+        imagen.load_settings({"IMAGEN_HOME": str(tmp_path), "IMAGEN_DATABASE_URL": url})
+    assert "s3cret" not in str(raised.value)

@@ -35,6 +35,7 @@ export class Gallery extends Part {
   @property({ attribute: false }) selected: ReadonlySet<string> = new Set();
 
   focused = 0;
+  #focusedId: string | null = null;
   #layout = new Layout([], 1, 1);
   #travel = new Travel();
   #scroller: HTMLElement | null = null;
@@ -110,7 +111,13 @@ export class Gallery extends Part {
     for (const tile of [...this.#tiles.values()]) this.#release(tile);
     const added = grown.columns === this.#layout.columns ? this.#layout.height - grown.height : 0;
     this.#goTo(before > 0 ? before + Math.max(0, added) : 0);
-    this.focused = clamp(this.focused, 0, Math.max(0, this.#layout.total - 1));
+    this.#keepFocus();
+  }
+
+  /** New images move the others: the focus stays with its image, not with its place. */
+  #keepFocus(): void {
+    const same = [...this.#tiles.values()].find((tile) => tile.id !== null && tile.id === this.#focusedId);
+    this.#moveFocus(same?.ordinal ?? clamp(this.focused, 0, Math.max(0, this.#layout.total - 1)));
   }
 
   #onScroll(): void {
@@ -306,7 +313,9 @@ export class Gallery extends Part {
     this.focused = ordinal;
     if (before !== undefined) before.box.tabIndex = -1;
     const tile = this.#tiles.get(ordinal);
-    if (tile !== undefined) tile.box.tabIndex = 0;
+    if (tile === undefined) return;
+    tile.box.tabIndex = 0;
+    this.#focusedId = tile.id;
   }
 
   #onKey(event: KeyboardEvent): void {

@@ -13,6 +13,7 @@ const PARAMETERS: Record<string, string> = {
   size: "Size", aspect_ratio: "Shape", resolution: "Resolution", quality: "Quality",
   style: "Style", background: "Background", output_format: "File format", seed: "Seed",
   negative_prompt: "Leave out", guidance: "Guidance", steps: "Steps", safety: "Safety",
+  cost_usd: "Cost, $", seconds: "Seconds", stars: "Stars", tags: "Tags",
   strength: "Strength", scale: "Scale", mode: "Mode", previews: "Previews", prompt: "Prompt",
   model: "Model", provider: "Provider", references: "References", mask: "Mask",
 };
@@ -282,7 +283,7 @@ export const en = {
     `${Number(amount) === 0 ? "Free" : usd(amount)}, ${images(count)}`,
   asTable: "As a table",
   dayWord: "Day",
-  byKind: "By",
+  byKind: "Where it went",
   kind: (name: string): string =>
     ({ model: "Model", provider: "Provider", tag: "Tag" } as Record<string, string>)[name] ?? name,
   nothingSpent: "Nothing in this span.",

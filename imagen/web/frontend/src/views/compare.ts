@@ -78,7 +78,12 @@ export class Compare extends Part {
       <div class="compare-table" tabindex="0" role="region" aria-label=${this.t.differences}>
         <table><caption>${this.t.differences}</caption>
           <tbody>${this.differences.map((one) => html`<tr><th scope="row">${this.t.parameter(one.field)}</th>
-            ${one.values.map((value) => html`<td>${value}</td>`)}</tr>`)}</tbody></table>
+            ${one.values.map((value) => html`<td>${shortened(value)}</td>`)}</tr>`)}</tbody></table>
       </div>`;
   }
+}
+
+/** Seconds and costs come with all their digits. */
+function shortened(value: string): string {
+  return /^-?\d+\.\d{5,}$/.test(value) ? String(Number(Number(value).toPrecision(4))) : value;
 }

@@ -142,7 +142,7 @@ def main() -> None:
         try:
             _shoot_all(browser, site.url, sys.argv[1:])
         finally:
-            site.close()
+            site.kill()
             browser.close()
 
 

@@ -66,7 +66,7 @@ def site(tmp_path, simulator) -> Iterator[Site]:
     site = Site(tmp_path / "home", simulator)
     site.start()
     yield site
-    site.close()
+    site.kill()
 
 
 class Tab:
@@ -257,7 +257,7 @@ def test_a_failure_is_a_sentence_with_a_way_on(context, tmp_path):
             until(lambda: tab.find(".batch").count() == 2, "it is tried again")
             tab.check()
         finally:
-            site.close()
+            site.kill()
 
 
 def test_the_server_is_killed_and_started_again(context, site):
@@ -353,7 +353,7 @@ def furnished(browser, tmp_path_factory, simulator) -> Iterator[tuple[Site, list
     ids = [tile.get_attribute("data-id") for tile in tab.find(".tile[data-id]").all()]
     context.close()
     yield site, ids
-    site.close()
+    site.kill()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

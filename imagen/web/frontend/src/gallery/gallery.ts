@@ -108,16 +108,19 @@ export class Gallery extends Part {
     this.#layout = new Layout(this.source.sections, width, this.wanted);
     this.#space!.style.height = `${this.#layout.scrollHeight}px`;
     for (const key of [...this.#headings.keys()]) this.#dropHeading(key);
-    for (const tile of [...this.#tiles.values()]) this.#release(tile);
+    for (const tile of [...this.#tiles.values()]) this.#replace(tile);
     const added = grown.columns === this.#layout.columns ? this.#layout.height - grown.height : 0;
     this.#goTo(before > 0 ? before + Math.max(0, added) : 0);
+    this.refresh();
     this.#keepFocus();
   }
 
   /** New images move the others: the focus stays with its image, not with its place. */
   #keepFocus(): void {
+    const had = this.#stage!.contains(document.activeElement);
     const same = [...this.#tiles.values()].find((tile) => tile.id !== null && tile.id === this.#focusedId);
     this.#moveFocus(same?.ordinal ?? clamp(this.focused, 0, Math.max(0, this.#layout.total - 1)));
+    if (had) this.#tiles.get(this.focused)?.box.focus({ preventScroll: true });
   }
 
   #onScroll(): void {
@@ -222,12 +225,22 @@ export class Gallery extends Part {
     const tile = this.#free.pop() ?? makeTile();
     tile.ordinal = ordinal;
     tile.id = null;
-    const { x, y } = this.#layout.boxOf(this.#layout.placeOf(ordinal));
-    tile.box.style.transform = `translate(${x}px, ${y}px)`;
-    tile.box.style.width = tile.box.style.height = `${this.#layout.side}px`;
+    this.#position(tile);
     this.#tiles.set(ordinal, tile);
     this.#stage!.append(tile.box);
     this.#fill(tile);
+  }
+
+  #position(tile: Tile): void {
+    const { x, y } = this.#layout.boxOf(this.#layout.placeOf(tile.ordinal));
+    tile.box.style.transform = `translate(${x}px, ${y}px)`;
+    tile.box.style.width = tile.box.style.height = `${this.#layout.side}px`;
+  }
+
+  /** A tile of before in the new layout. It stays in the page, or the focus would be lost. */
+  #replace(tile: Tile): void {
+    if (tile.ordinal >= this.#layout.total) this.#release(tile);
+    else this.#position(tile);
   }
 
   #release(tile: Tile): void {

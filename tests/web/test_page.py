@@ -80,15 +80,15 @@ class Tab:
         self.page.on("dialog", lambda dialog: self.said.append(f"dialog: {dialog.message}"))
         self.page.add_init_script(VIOLATIONS)
         self.page.goto(url)
-        self.find(".count").wait_for()
+        self.find(".count").wait_for(state="attached")
 
     def _note(self, message) -> None:
         call = message.location.get("url", "").partition("/api/1/")[2].partition("?")[0]
         if message.type == "error" and not (call and call.split("/")[0] in MISSING):
             self.said.append(f"{message.text} {call}")
 
-    def find(self, selector: str):
-        return self.page.locator(selector)
+    def find(self, selector: str, **options: str):
+        return self.page.locator(selector, **options)
 
     def role(self, role: str, name: str):
         return self.page.get_by_role(role, name=name, exact=True)
@@ -241,6 +241,51 @@ def test_a_batch_can_be_cancelled(context, site):
     until(lambda: tab.find(".batch[data-state=cancelled]").count() == 1, "it is cancelled")
     assert "cancelled" in tab.find(".batch header").inner_text()
     tab.check()
+
+
+def test_esc_cancels_what_was_started_last(context, site):
+    tab = Tab(context, site.url)
+    tab.choose_model("gpt-image-2")
+    tab.make("a road", 30)
+    until(lambda: tab.find(".batch[data-state=running]").count() == 1, "the batch runs")
+    tab.find("#prompt").press("Escape")
+    until(lambda: tab.find(".batch[data-state=cancelled]").count() == 1, "it is cancelled")
+    tab.check()
+
+
+def test_a_prompt_with_choices_and_variables_makes_each(context, site):
+    tab = Tab(context, site.url)
+    tab.page.fill("#prompt", "a {red|blue} boat in {{place=Rome}}")
+    tab.page.fill(".variables input", "Oslo")
+    until(lambda: "2 wordings" in tab.find(".prompt-tools").inner_text(), "they are counted")
+    tab.make("a {red|blue} boat in {{place=Rome}}", 2)
+    until(lambda: tab.tiles() == 2, "both are made")
+    labels = {tile.get_attribute("aria-label") for tile in tab.find(".tile").all()}
+    assert labels == {"a red boat in Oslo", "a blue boat in Oslo"}
+    tab.check()
+
+
+def test_a_long_press_selects_and_the_trash_is_emptied(browser, site):
+    context = browser.new_context(viewport=PHONE, locale="en-US", has_touch=True, is_mobile=True)
+    tab = Tab(context, site.url + "#/make")
+    tab.make("a leaf")
+    until(lambda: tab.tiles() == 1, "the image is there")
+    tab.page.evaluate(
+        """document.querySelector(".tile img").dispatchEvent(
+        new PointerEvent("pointerdown", { bubbles: true, pointerType: "touch" }))"""
+    )
+    until(lambda: tab.find(".selection").count() == 1, "holding it selects it")
+    tab.role("button", "Move to the trash").click()
+    until(lambda: "in the trash" in str(tab.page.inner_text(".toasts")) or tab.tiles() == 0, "gone")
+    tab.find(".chip", has_text="Trash").click()
+    until(lambda: tab.tiles() == 1, "it is in the trash")
+    tab.find(".tile").first.focus()
+    tab.page.keyboard.press("Space")
+    tab.role("button", "Delete for good").click()
+    tab.find(".sure .bad").click()
+    until(lambda: tab.find(".count").text_content() == "0 images", "it is deleted")
+    tab.check()
+    context.close()
 
 
 def test_a_failure_is_a_sentence_with_a_way_on(context, tmp_path):

@@ -289,8 +289,10 @@ export class Api {
     (await this.#get<{ styles: { name: string }[] }>("styles")).styles.map((one) => one.name);
   applyStyles = async (request: ImageRequest, styles: readonly string[]): Promise<ImageRequest> =>
     (await this.#post<{ request: ImageRequest }>("styles/apply", { request, styles })).request;
-  expand = (text: string, limit: number): Promise<{ count: number; texts: string[]; variables: string[] }> =>
-    this.#post("templates/expand", { text, limit });
+  expand = (
+    text: string, limit: number, values: Readonly<Record<string, string>>,
+  ): Promise<{ count: number; texts: string[] }> =>
+    this.#post("templates/expand", { text, limit, values });
 
   // --- money --------------------------------------------------------------------------
 
@@ -306,6 +308,7 @@ export class Api {
 
   // --- sharing ------------------------------------------------------------------------
 
+  publish = (ids: readonly string[]): Promise<unknown> => this.#post("publishing", { ids });
   share = (image: string): Promise<{ url: string }> => this.#post("shares", { image });
 }
 

@@ -26,6 +26,7 @@ interface Tile {
 
 const AROUND = 480;
 const REST = 160;
+const LONG_PRESS = 450;
 
 @customElement("imagen-gallery")
 export class Gallery extends Part {
@@ -49,6 +50,7 @@ export class Gallery extends Part {
   #rest: ReturnType<typeof setTimeout> | undefined;
   #dragFrom: number | null = null;
   #dragged = false;
+  #press: ReturnType<typeof setTimeout> | undefined;
 
   protected override render(): TemplateResult {
     return html`
@@ -58,7 +60,8 @@ export class Gallery extends Part {
           <div class="gallery-stage" role="listbox" aria-multiselectable="true"
             aria-label=${this.t.gallery} @click=${this.#onClick} @dblclick=${this.#onDouble}
             @keydown=${this.#onKey} @pointerdown=${this.#onDown} @pointerover=${this.#onOver}
-            @dragstart=${this.#onDrag}></div>
+            @dragstart=${this.#onDrag}
+            @contextmenu=${this.#onMenu}></div>
         </div>
       </div>
       <imagen-timeline @jump=${(event: CustomEvent<number>) => this.#jump(event.detail)}
@@ -73,7 +76,11 @@ export class Gallery extends Part {
     const resize = new ResizeObserver(() => this.#relayout());
     resize.observe(this.#scroller!);
     this.untilGone(() => resize.disconnect());
-    this.on(window, "pointerup", () => { this.#dragFrom = null; });
+    this.on(window, "pointerup", () => {
+      this.#dragFrom = null;
+      clearTimeout(this.#press);
+    });
+    this.on(window, "pointercancel", () => clearTimeout(this.#press));
   }
 
   protected override updated(changes: Map<string, unknown>): void {
@@ -124,6 +131,7 @@ export class Gallery extends Part {
   }
 
   #onScroll(): void {
+    clearTimeout(this.#press);
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.#travel.follow(this.#scroller!.scrollTop, this.#scroller!.clientHeight, this.#layout);
@@ -306,6 +314,13 @@ export class Gallery extends Part {
     this.#dragged = false;
     const isPick = (event.target as HTMLElement).closest(".tile-pick") !== null;
     this.#dragFrom = isPick && event.button === 0 ? this.#ordinalOf(event) : null;
+    const ordinal = this.#ordinalOf(event);
+    // A finger has no hover to show the mark: it holds an image to select it.
+    if (event.pointerType !== "touch" || ordinal === null) return;
+    this.#press = setTimeout(() => {
+      this.#dragged = true;
+      this.#tell("toggle", ordinal);
+    }, LONG_PRESS);
   }
 
   #onOver(event: PointerEvent): void {
@@ -313,6 +328,11 @@ export class Gallery extends Part {
     if (this.#dragFrom === null || ordinal === null || ordinal === this.#dragFrom) return;
     this.#dragged = true;
     this.#tell("range", { from: this.#dragFrom, to: ordinal });
+  }
+
+  /** A long press of a finger opens the browser's menu, which would cover the selection. */
+  #onMenu(event: PointerEvent): void {
+    if (event.pointerType === "touch") event.preventDefault();
   }
 
   #onDrag(event: DragEvent): void {

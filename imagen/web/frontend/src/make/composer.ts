@@ -7,7 +7,7 @@ import { Part } from "../core/part";
 import { go } from "../core/route";
 import { newKey, session } from "../core/session";
 import {
-  draft, fieldsFor, MOST_IMAGES, referenceOf, takeFiles, wantedOf,
+  draft, fieldsFor, MOST_IMAGES, referenceOf, takeFiles, variablesOf, wantedOf,
   type Draft, type Reference, type Wanted,
 } from "./draft";
 import "./models";
@@ -33,13 +33,22 @@ export class Composer extends Part {
     this.untilGone(draft.listen(() => this.#priceSoon()));
     this.untilGone(session.models.listen(() => this.#priceSoon()));
     this.on(document, "keydown", (event: KeyboardEvent) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !this.hidden) void this.make();
+      if (this.hidden) return;
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void this.make();
+      else if (event.key === "Escape" && this.contains(event.target as Node)) this.#cancel(event);
     });
     this.untilGone(session.wantedReferences.listen((ids) => {
       if (ids.length > 0) session.wantedReferences.value = [];
       for (const id of ids) void this.#takeImage(id);
     }));
     this.#priceSoon();
+  }
+
+  /** Esc in the dialog cancels what was started last; in an open chooser it only closes that. */
+  #cancel(event: KeyboardEvent): void {
+    if ((event.target as HTMLElement).closest("dialog, [popover]") !== null) return;
+    const batch = session.shownBatches().find((one) => one.state === "running");
+    if (batch !== undefined) void session.cancel(batch.id);
   }
 
   #change(change: Partial<Draft>): void {
@@ -147,7 +156,19 @@ export class Composer extends Part {
             this.#change({ prompt: event.detail });
             this.querySelector<HTMLElement>("#prompt")?.focus();
           }}></imagen-prompts>
+        ${this.#variables(now)}
       </div>`;
+  }
+
+  #variables(now: Draft): TemplateResult | typeof nothing {
+    const variables = variablesOf(now.prompt);
+    if (variables.length === 0) return nothing;
+    return html`<div class="variables">${variables.map(({ name, otherwise }) => html`
+      <label><span class="label">${name}</span>
+        <input class="input" placeholder=${otherwise} .value=${now.variables[name] ?? ""}
+          @input=${(event: Event) => this.#change({
+            variables: { ...now.variables, [name]: (event.target as HTMLInputElement).value },
+          })}></label>`)}</div>`;
   }
 
   #references(now: Draft, model: Model | undefined): TemplateResult {

@@ -17,11 +17,15 @@ export interface Draft {
   readonly models: readonly string[];
   readonly styles: readonly string[];
   readonly values: Values;
+  /** Values of the variables of the prompt. */
+  readonly variables: Readonly<Record<string, string>>;
   readonly references: readonly Reference[];
   readonly count: number;
 }
 
-const EMPTY: Draft = { prompt: "", models: [], styles: [], values: {}, references: [], count: 1 };
+const EMPTY: Draft = {
+  prompt: "", models: [], styles: [], values: {}, variables: {}, references: [], count: 1,
+};
 const PAUSE = 80;
 
 export const draft = new Cell<Draft>(EMPTY);
@@ -76,9 +80,26 @@ export async function wantedOf(now: Draft): Promise<Wanted> {
 /** A prompt with choices or wildcards gives as many texts as images are wanted. */
 async function wordingsOf(now: Draft): Promise<{ texts: string[]; wordings: number }> {
   if (!/[{}]|__/.test(now.prompt)) return { texts: [now.prompt], wordings: 1 };
-  const { count, texts } = await session.api.expand(now.prompt, now.count);
+  const { count, texts } = await session.api.expand(now.prompt, now.count, valuesOf(now));
   return count <= 1 ? { texts: [texts[0] ?? now.prompt], wordings: 1 }
     : { texts: texts.slice(0, now.count), wordings: count };
+}
+
+export interface Variable {
+  readonly name: string;
+  readonly otherwise: string;
+}
+
+/** The variables of a prompt: `{{name}}`, `{{count:int=3}}`. */
+export function variablesOf(prompt: string): Variable[] {
+  const found = prompt.matchAll(/(?<!\\)\{\{\s*(\w+)[^}=]*(?:=([^}]*))?\}\}/g);
+  const named = new Map([...found].map((one) => [one[1]!, one[2] ?? ""]));
+  return [...named].map(([name, otherwise]) => ({ name, otherwise }));
+}
+
+function valuesOf(now: Draft): Record<string, string> {
+  const given = variablesOf(now.prompt).map(({ name }) => [name, now.variables[name] ?? ""]);
+  return Object.fromEntries(given.filter(([, value]) => value !== ""));
 }
 
 function requestOf(now: Draft, prompt: string, model: string | undefined): ImageRequest {

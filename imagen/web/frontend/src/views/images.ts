@@ -179,10 +179,10 @@ export class Images extends Part {
     return html`
       <div class="selection" role="toolbar" aria-label=${this.t.selectionLabel}>
         <span class="number" role="status">${this.t.selected(ids.length)}</span>
-        ${isTrash ? this.#action("undo", this.t.restore, () => {
+        ${isTrash ? html`${this.#action("undo", this.t.restore, () => {
           clear();
           void library.restore(ids, this.t);
-        }) : html`
+        })}${this.#action("trash", this.t.deleteForGood, () => void this.#delete(ids))}` : html`
           ${starsOf(0, this.t, (stars) => void library.rate(ids, stars))}
           ${this.#action("tag", this.t.tagAction, () => void this.#tag(ids))}
           ${this.#action("book", this.t.collect, () => void this.#collect(ids))}
@@ -193,12 +193,20 @@ export class Images extends Part {
             for (const id of ids.slice(0, 8)) session.addReference(id);
           })}
           ${this.#action("download", this.t.zip, () => void library.zip(ids))}
+          ${session.state.value?.features.publishing === true
+            ? this.#action("globe", this.t.publish, () => void session.attempt(
+              () => session.api.publish(ids), this.t.published(ids.length))) : nothing}
           ${this.#action("trash", this.t.trashAction, () => {
             clear();
             void library.trash(ids, this.t);
           })}`}
         ${this.#action("close", this.t.clearSelection, clear)}
       </div>
+      <dialog class="sure" aria-labelledby="sure-title"><form method="dialog" class="dialog-body">
+        <h2 id="sure-title">${this.t.deleteTitle(ids.length)}</h2><p>${this.t.deleteHint}</p>
+        <div class="dialog-actions"><button class="button" value="">${this.t.notNow}</button>
+          <button class="button bad" value="yes">${this.t.deleteForGood}</button></div>
+      </form></dialog>
       <dialog class="ask" aria-labelledby="ask-title"><form method="dialog" class="dialog-body">
         <h2 id="ask-title"></h2>
         <input class="input" aria-labelledby="ask-title" list="ask-known">
@@ -230,6 +238,17 @@ export class Images extends Part {
     const words = await this.#ask(this.t.tagTitle(ids.length), library.facets.value.tags);
     const tags = words.split(",").map((one) => one.trim()).filter(Boolean);
     if (tags.length > 0) await library.tag(ids, tags, []);
+  }
+
+  async #delete(ids: readonly string[]): Promise<void> {
+    const dialog = this.querySelector<HTMLDialogElement>(".sure")!;
+    dialog.returnValue = "";
+    dialog.showModal();
+    await new Promise((done) => { dialog.addEventListener("close", done, { once: true }); });
+    if (dialog.returnValue !== "yes") return;
+    this.selected = new Set();
+    await session.attempt(() => session.api.deleteForGood(ids), this.t.deleted(ids.length));
+    await library.refresh();
   }
 
   async #collect(ids: readonly string[]): Promise<void> {

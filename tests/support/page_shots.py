@@ -153,7 +153,6 @@ def _shoot_all(browser: Any, url: str, names: list[str]) -> None:
     models: Callable[[Any], None] = lambda page: page.locator(".model-card").click()  # noqa: E731
     views: dict[str, tuple[str, Callable[[Any], None]]] = {
         "images": ("", nothing),
-        "making": ("", make_some),
         "selection": ("", select_some),
         "models": ("", models),
         "details": (f"#/image/{ids[4]}", nothing),
@@ -175,6 +174,10 @@ def _shoot_all(browser: Any, url: str, names: list[str]) -> None:
             if not names or f"phone-{name}" in names:
                 shoot(browser, f"phone-{name}-{scheme}", url + link, nothing, viewport=PHONE,
                       has_touch=True, is_mobile=True)  # fmt: skip
+    # Last, as the simulator's images are plain.
+    for scheme in ("light", "dark"):
+        if not names or "making" in names:
+            shoot(browser, f"making-{scheme}", url, make_some, viewport=DESKTOP)
 
 
 if __name__ == "__main__":

@@ -458,6 +458,7 @@ def test_everything_is_reached_by_the_keyboard(browser, furnished):
     until(lambda: "2 selected" in tab.find(".selection").inner_text(), "a second one too")
     tab.page.keyboard.press("Escape")
     until(lambda: tab.find(".selection").count() == 0, "nothing is selected")
+    tab.find('.tile[data-ordinal="2"]').focus()
     tab.page.keyboard.press("Enter")
     tab.find(".facts-head").wait_for()
     tab.page.keyboard.press("e")

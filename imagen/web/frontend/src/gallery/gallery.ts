@@ -50,6 +50,8 @@ export class Gallery extends Part {
   #rest: ReturnType<typeof setTimeout> | undefined;
   #dragFrom: number | null = null;
   #dragged = false;
+  // Where a selection by shift begins.
+  #anchor = 0;
   #press: ReturnType<typeof setTimeout> | undefined;
 
   protected override render(): TemplateResult {
@@ -59,7 +61,7 @@ export class Gallery extends Part {
           <div class="gallery-heads" aria-hidden="true"></div>
           <div class="gallery-stage" role="listbox" aria-multiselectable="true"
             aria-label=${this.t.gallery} @click=${this.#onClick} @dblclick=${this.#onDouble}
-            @keydown=${this.#onKey} @pointerdown=${this.#onDown} @pointerover=${this.#onOver}
+            @keydown=${this.#onKey} @focusin=${this.#onFocus} @pointerdown=${this.#onDown} @pointerover=${this.#onOver}
             @dragstart=${this.#onDrag}
             @contextmenu=${this.#onMenu}></div>
         </div>
@@ -296,13 +298,20 @@ export class Gallery extends Part {
   #onClick(event: MouseEvent): void {
     const ordinal = this.#ordinalOf(event);
     if (ordinal === null || this.#dragged) return;
-    const anchor = this.focused;
+    const anchor = this.#anchor;
     this.#moveFocus(ordinal);
+    if (!event.shiftKey) this.#anchor = ordinal;
     const isPick = (event.target as HTMLElement).closest(".tile-pick") !== null;
     if (event.shiftKey) this.#tell("range", { from: anchor, to: ordinal });
     else if (isPick || event.ctrlKey || event.metaKey || this.selected.size > 0) {
       this.#tell("toggle", ordinal);
     } else this.#tell("open", ordinal);
+  }
+
+  /** A screen reader focuses tiles by itself. */
+  #onFocus(event: FocusEvent): void {
+    const ordinal = this.#ordinalOf(event);
+    if (ordinal !== null && ordinal !== this.focused) this.#moveFocus(ordinal);
   }
 
   #onDouble(event: MouseEvent): void {
@@ -359,6 +368,7 @@ export class Gallery extends Part {
       const from = this.focused;
       this.#moveFocus(next);
       this.focusAt(next);
+      this.#anchor = next;
       if (event.shiftKey) this.#tell("range", { from, to: next });
     } else if (!this.#onActionKey(event)) return;
     event.preventDefault();

@@ -210,7 +210,7 @@ export const de: Messages = {
   cost: "Kosten",
   costSource: (source) => ({
     reported: "laut Anbieter", computed: "nach Verbrauch", estimated: "geschätzt",
-    free: "kostenlos", unknown: "unbekannt",
+    unknown: "unbekannt",
   } as Record<string, string>)[source] ?? source,
   took: "Dauer",
   pixels: "Pixel",

@@ -214,7 +214,7 @@ export const en = {
   cost: "Cost",
   costSource: (source: string): string => ({
     reported: "as the provider billed it", computed: "by its usage", estimated: "estimated",
-    free: "free", unknown: "unknown",
+    unknown: "unknown",
   } as Record<string, string>)[source] ?? source,
   took: "Took",
   pixels: "Pixels",

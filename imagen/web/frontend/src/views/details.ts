@@ -194,7 +194,7 @@ export class DetailsView extends Part {
       [this.t.model, details.model],
       [this.t.provider, details.provider],
       [this.t.made, this.t.moment(details.created_at)],
-      [this.t.cost, `${this.t.price(details.cost_usd, null)} (${this.t.costSource(details.cost_source)})`],
+      [this.t.cost, this.#cost(details)],
       [this.t.took, details.seconds === null ? null : this.t.seconds(details.seconds)],
       [this.t.pixels, `${details.width} × ${details.height}`],
       [this.t.parameter("seed"), details.seed],
@@ -210,6 +210,11 @@ export class DetailsView extends Part {
         <div><h2 class="label">${this.t.adjustments}</h2><ul class="adjustments">
           ${details.adjustments.map((one) => html`<li>${one.reason
             || this.t.adjusted(one.parameter, one.asked, one.used)}</li>`)}</ul></div>`}`;
+  }
+
+  #cost({ cost_usd: usd, cost_source: source }: Details): string {
+    const price = this.t.price(usd, null);
+    return usd === null || Number(usd) === 0 ? price : `${price} (${this.t.costSource(source)})`;
   }
 
   #lineage(): TemplateResult | typeof nothing {

@@ -90,8 +90,9 @@ class Served:
 class Site:
     """A home with a page; its models are `sketch` and those of a simulator."""
 
-    def __init__(self, home: Path, keys: dict[str, str]) -> None:
+    def __init__(self, home: Path, keys: dict[str, str], settings: str = "") -> None:
         home.mkdir()
+        (home / "imagen.toml").write_text(settings)
         environ = {
             name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")
         }

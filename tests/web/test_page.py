@@ -165,6 +165,41 @@ def draw(tab: Tab) -> None:
     tab.page.mouse.up()
 
 
+def test_beyond_the_frame_the_model_paints(context, site):
+    tab = Tab(context, site.url)
+    tab.make("a boat")
+    until(lambda: tab.tiles() == 1, "the image is there")
+    tab.open_first()
+    tab.role("link", "Edit").click()
+    until(lambda: tab.page.evaluate("document.querySelector('imagen-canvas')?.image != null"), "it")
+    tab.role("button", "Crop & extend").click()
+    tab.role("button", "Extend by a quarter on each side").click()
+    tab.page.fill("#edit-prompt", "more of the sea")
+    tab.find(".editor-side .make").click()
+    until(lambda: tab.find(".editor-strip [data-state=done]").count() == 1, "the child is there")
+    tab.find(".editor-strip [data-state=done] a").first.click()
+    until(lambda: tab.find(".tree a").count() == 2, "what was drawn here stays in the lineage")
+    tab.check()
+
+
+def test_a_high_price_asks_first(context, tmp_path, simulator):
+    site = Site(tmp_path / "home", simulator, "confirm_above_usd = 0.01\n")
+    site.start()
+    try:
+        tab = Tab(context, site.url)
+        tab.choose_model("gpt-image-2")
+        tab.make("a gate", 2)
+        tab.role("button", "Not now").click()
+        assert tab.find(".batch").count() == 0
+        until(lambda: tab.find(".make").first.is_enabled(), "it can be pressed again")
+        tab.page.keyboard.press("Control+Enter")
+        tab.role("button", "Make them").click()
+        until(lambda: tab.tiles() == 2, "they are made")
+        tab.check()
+    finally:
+        site.kill()
+
+
 MASK = """async () => {
   const canvas = document.querySelector("imagen-canvas");
   const bytes = canvas.maskPixels();

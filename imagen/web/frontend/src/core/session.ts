@@ -58,14 +58,19 @@ class Session {
 
   /** Read everything, then follow the events after it. */
   async begin(): Promise<void> {
+    this.connected.value = await this.#readAll();
+    this.#follow();
+  }
+
+  /** Whether the server answered. */
+  async #readAll(): Promise<boolean> {
     try {
       await this.#readState();
       this.models.value = await this.api.models();
-      this.connected.value = true;
+      return true;
     } catch {
-      this.connected.value = false;
+      return false;
     }
-    this.#follow();
   }
 
   #follow(): void {
@@ -80,7 +85,9 @@ class Session {
   #connect(is: boolean): void {
     const was = this.connected.value;
     this.connected.value = is;
-    if (is && !was) this.events.dispatchEvent(new Event("back"));
+    // The page may have been opened without the server.
+    if (is && this.models.value.length === 0) void this.#reset();
+    else if (is && !was) this.events.dispatchEvent(new Event("back"));
   }
 
   async #readState(): Promise<void> {
@@ -118,7 +125,7 @@ class Session {
   }
 
   async #reset(): Promise<void> {
-    await this.#readState().catch(() => undefined);
+    await this.#readAll();
     this.events.dispatchEvent(new Event("back"));
   }
 

@@ -75,11 +75,11 @@ export class Editor extends Part {
     this.strip = [];
     const id = this.imageId;
     try {
-      const [details, mask, bytes, family] = await Promise.all([
+      const [details, mask, family] = await Promise.all([
         session.api.details(id), kept<KeptMask>(`mask.${id}`),
-        fetch(session.host.file(id)).then((reply) => reply.blob()),
         session.api.lineage(id).catch(() => null),
       ]);
+      const bytes = await pixelsOf(details);
       if (id !== this.imageId) return;
       this.details = details;
       this.feather = mask?.feather ?? 0;
@@ -438,6 +438,14 @@ function sourceOf(request: ImageRequest): string | null {
 function childrenOf(family: Family, id: string): Row[] {
   if (family.image.id === id) return family.children.map((child) => child.image);
   return family.children.flatMap((child) => childrenOf(child, id));
+}
+
+/** The file, or a drawing of one that has no pixels. */
+async function pixelsOf(details: Details): Promise<Blob> {
+  const isDrawing = details.media_type === "image/svg+xml";
+  const { host } = session;
+  const reply = await fetch(isDrawing ? host.thumbnail(details.id, 2048) : host.file(details.id));
+  return reply.blob();
 }
 
 function saveBlob(blob: Blob, name: string): void {

@@ -121,6 +121,21 @@ export class DaySource implements Source {
     return ids;
   }
 
+  /** The position of an image; its day is looked through if it is not at hand. */
+  async locate(row: Pick<Row, "id" | "created_at">): Promise<number | null> {
+    const here = this.ordinalOf(row.id);
+    if (here !== null) return here;
+    const section = this.sections.findIndex((day) => day.key === row.created_at.slice(0, 10));
+    if (section < 0) return null;
+    const last = Math.min(this.sections[section]!.count, MOST_IDS);
+    for (let start = 0; start < last; start += PAGE) {
+      await this.fetch(section, start, start + 1);
+      const found = this.ordinalOf(row.id);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
   /** The position of an image among the rows at hand. */
   ordinalOf(id: string): number | null {
     for (const [key, rows] of this.#pages) {

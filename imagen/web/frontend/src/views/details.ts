@@ -45,6 +45,8 @@ export class DetailsView extends Part {
 
   async #load(): Promise<void> {
     const id = this.imageId;
+    // The neighbours are those of the search that led here.
+    library.want(this.#filters());
     try {
       const details = await session.api.details(id);
       if (id === this.imageId) [this.details, this.problem] = [details, ""];
@@ -292,9 +294,11 @@ export class DetailsView extends Part {
   }
 
   async #go(by: 1 | -1): Promise<void> {
+    const { source } = library;
     library.want(this.#filters());
-    const here = library.source.value?.ordinalOf(this.imageId) ?? null;
-    const row = here === null ? undefined : await library.source.value?.rowAt(here + by);
+    if (this.details === null) return;
+    const here = (await source.value?.locate(this.details)) ?? null;
+    const row = here === null ? undefined : await source.value?.rowAt(here + by);
     if (row !== undefined) go(linkTo("image", row.id, route.value.query), true);
   }
 

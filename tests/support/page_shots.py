@@ -31,6 +31,7 @@ PROMPTS = (
     "a planet with rings, copper and indigo",
     "a house by the river in winter",
 )
+BUDGET = '[[budgets]]\nper = "day"\nusd = "5.00"\n'
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
@@ -137,7 +138,7 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        site = Site(Path(folder) / "home", keys)
+        site = Site(Path(folder) / "home", keys, BUDGET)
         site.start()
         try:
             _shoot_all(browser, site.url, sys.argv[1:])

@@ -153,6 +153,7 @@ export interface Filters {
   readonly collection?: string;
   readonly min_stars?: string;
   readonly state?: string;
+  readonly since?: string;
 }
 
 export interface Change {

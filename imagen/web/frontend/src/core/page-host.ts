@@ -4,7 +4,7 @@ import { ApiError, sizeFor, Unreachable, type Host, type ServerEvent } from "./h
 const API = "./api/1/";
 const KINDS = [
   "hello", "reset", "batch", "place", "preview", "forgotten", "added", "changed", "trashed",
-  "restored", "collections", "alarm", "ending",
+  "restored", "deleted", "collections", "prompts", "library", "alarm", "ending",
 ];
 const RETRY_AFTER = 1500;
 

@@ -236,9 +236,18 @@ export class Gallery extends Part {
     tile.ordinal = ordinal;
     tile.id = null;
     this.#position(tile);
+    this.#stage!.insertBefore(tile.box, this.#boxAfter(ordinal));
     this.#tiles.set(ordinal, tile);
-    this.#stage!.append(tile.box);
     this.#fill(tile);
+  }
+
+  /** The next tile in the page: a screen reader reads them in their order. */
+  #boxAfter(ordinal: number): HTMLElement | null {
+    let next: Tile | null = null;
+    for (const tile of this.#tiles.values()) {
+      if (tile.ordinal > ordinal && (next === null || tile.ordinal < next.ordinal)) next = tile;
+    }
+    return next?.box ?? null;
   }
 
   #position(tile: Tile): void {

@@ -9,6 +9,7 @@ import { DaySource } from "./source";
 
 const NAMES = ["q", "model", "operation", "tag", "collection", "min_stars", "state"] as const;
 const REFRESH_PAUSE = 250;
+const MONTH = 31 * 86_400_000;
 
 export interface Facets {
   readonly models: readonly string[];
@@ -37,10 +38,9 @@ class Library {
 
   begin(): void {
     const { events } = session;
-    for (const kind of ["added", "trashed", "restored"]) {
+    for (const kind of ["added", "changed", "trashed", "restored", "deleted", "library"]) {
       events.addEventListener(kind, () => this.#refreshSoon());
     }
-    events.addEventListener("changed", () => this.#refreshSoon());
     events.addEventListener("collections", () => void this.#readFacets());
     events.addEventListener("back", () => void this.#comeBack());
     void this.#comeBack();
@@ -57,7 +57,13 @@ class Library {
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
     this.#filters = filters;
-    void this.refresh();
+    void (wanted === "" ? this.refresh() : this.#search());
+  }
+
+  /** Of a million images all days take a while: show those of the last month first. */
+  async #search(): Promise<void> {
+    const since = new Date(Date.now() - MONTH).toISOString().slice(0, 10);
+    if (await this.#show(since)) await this.refresh();
   }
 
   #refreshSoon(): void {
@@ -69,17 +75,24 @@ class Library {
   }
 
   async refresh(): Promise<void> {
-    if (this.#wanted === null) return;
+    if (this.#wanted !== null) await this.#show();
+  }
+
+  /** Whether these are still the images that are wanted. */
+  async #show(since = ""): Promise<boolean> {
     const asked = (this.#asked += 1);
     const filters = this.#filters;
     try {
-      const { days } = await session.api.timeline(filters);
-      if (asked !== this.#asked) return;
+      const { days } = await session.api.timeline({ ...filters, since });
+      if (asked !== this.#asked) return false;
       const sections = days.map(([key, count]) => ({ key, count }));
+      if (since !== "" && days.length === 0) return true;
       this.source.value = new DaySource(session.api, filters, sections,
         (day) => language.value.day(day), this.source.value);
+      return true;
     } catch (error) {
       if (!(error instanceof Unreachable)) session.say(session.sentenceOf(error));
+      return false;
     }
   }
 
@@ -96,12 +109,12 @@ class Library {
   // --- changes ----------------------------------------------------------------------
 
   rate = (ids: readonly string[], stars: number): Promise<string | null> => {
-    this.#show(ids, (row) => ({ ...row, stars }));
+    this.#showChange(ids, (row) => ({ ...row, stars }));
     return this.#send({ ids, stars });
   };
 
   async tag(ids: readonly string[], add: readonly string[], remove: readonly string[]): Promise<void> {
-    this.#show(ids, (row) => ({
+    this.#showChange(ids, (row) => ({
       ...row, tags: [...new Set([...row.tags.filter((tag) => !remove.includes(tag)), ...add])],
     }));
     const undo = await this.#send({ ids, add_tags: add, remove_tags: remove });
@@ -144,7 +157,7 @@ class Library {
     };
   }
 
-  #show(ids: readonly string[], change: (row: Row) => Row): void {
+  #showChange(ids: readonly string[], change: (row: Row) => Row): void {
     this.source.value?.change(new Set(ids), change);
     this.changed.value += 1;
   }

@@ -66,6 +66,7 @@ export interface Wanted {
 }
 
 export const MOST_IMAGES = 500;
+const MOST_TEXTS = 200;
 
 /** The requests of a draft: one for each wording and model, each made `n` times. */
 export async function wantedOf(now: Draft): Promise<Wanted> {
@@ -80,7 +81,8 @@ export async function wantedOf(now: Draft): Promise<Wanted> {
 /** A prompt with choices or wildcards gives as many texts as images are wanted. */
 async function wordingsOf(now: Draft): Promise<{ texts: string[]; wordings: number }> {
   if (!/[{}]|__/.test(now.prompt)) return { texts: [now.prompt], wordings: 1 };
-  const { count, texts } = await session.api.expand(now.prompt, now.count, valuesOf(now));
+  const { count, texts } = await session.api.expand(
+    now.prompt, Math.min(now.count, MOST_TEXTS), valuesOf(now));
   return count <= 1 ? { texts: [texts[0] ?? now.prompt], wordings: 1 }
     : { texts: texts.slice(0, now.count), wordings: count };
 }

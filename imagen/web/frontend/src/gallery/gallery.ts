@@ -24,7 +24,9 @@ interface Tile {
   id: string | null;
 }
 
+// Pixels around the view that are drawn too; after a jump what is in view comes first.
 const AROUND = 480;
+const AROUND_JUMP = 40;
 const REST = 160;
 const LONG_PRESS = 450;
 
@@ -52,6 +54,7 @@ export class Gallery extends Part {
   #dragged = false;
   // Where a selection by shift begins.
   #anchor = 0;
+  #drawnTop = 0;
   #press: ReturnType<typeof setTimeout> | undefined;
 
   protected override render(): TemplateResult {
@@ -148,6 +151,7 @@ export class Gallery extends Part {
     const bar = this.#travel.barFor(this.#scroller!.clientHeight, this.#layout);
     const isScaled = this.#layout.scrollHeight < this.#layout.height;
     if (isScaled && Math.abs(bar - this.#scroller!.scrollTop) > 1) this.#goTo(this.#travel.top);
+    else this.#draw();
   }
 
   #goTo(top: number): void {
@@ -176,9 +180,11 @@ export class Gallery extends Part {
     const view = this.#scroller.clientHeight;
     const shift = `translateY(${this.#scroller.scrollTop - top}px)`;
     this.#stage!.style.transform = this.#heads!.style.transform = shift;
+    const around = Math.abs(top - this.#drawnTop) > view ? AROUND_JUMP : AROUND;
+    this.#drawnTop = top;
     const needed = new Set<number>();
     const headings = new Set<number>();
-    for (const { section, start, end } of this.#layout.between(top - AROUND, top + view + AROUND)) {
+    for (const { section, start, end } of this.#layout.between(top - around, top + view + around)) {
       headings.add(section);
       const first = this.#layout.spans[section]!.first;
       for (let index = start; index < end; index += 1) needed.add(first + index);
@@ -191,7 +197,7 @@ export class Gallery extends Part {
     for (const key of [...this.#headings.keys()]) if (!headings.has(key)) this.#dropHeading(key);
     for (const key of headings) this.#placeHeading(key);
     for (const ordinal of needed) this.#place(ordinal);
-    this.#fetchMissing(top, view);
+    this.#fetchMissing(top - around, top + view + around);
     this.#tellTimeline(view);
   }
 
@@ -201,8 +207,8 @@ export class Gallery extends Part {
     line?.show(this.#layout, this.#travel.top / room);
   }
 
-  #fetchMissing(top: number, view: number): void {
-    for (const { section, start, end } of this.#layout.between(top - AROUND, top + view + AROUND)) {
+  #fetchMissing(from: number, to: number): void {
+    for (const { section, start, end } of this.#layout.between(from, to)) {
       let isMissing = false;
       for (let index = start; index < end && !isMissing; index += 1) {
         isMissing = !this.source!.has(section, index);

@@ -113,6 +113,11 @@ class Site:
         assert self._served is not None
         self._served.end(signal.SIGKILL)
 
+    def close(self) -> None:
+        """End the server, as Ctrl-C does."""
+        if self._served is not None:
+            self._served.end(signal.SIGINT)
+
 
 @contextmanager
 def open_simulator(*options: str) -> Iterator[dict[str, str]]:

@@ -1,5 +1,5 @@
-// Bundles the page into ../_dist: index.html, app.html (one file, for hosts of MCP Apps), the
-// service worker with the list of files, and sizes.json with what the first view loads.
+// Bundles the page into ../_dist: index.html, the service worker with the list of files, and
+// sizes.json with what the first view loads.
 import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
@@ -60,16 +60,6 @@ async function writePage(outputs) {
   return ["index.html", ...[style, ...first].map((name) => basename(name))];
 }
 
-async function writeApp() {
-  const options = { ...common, write: false, outdir: path(".") };
-  const made = await build({ ...options, entryPoints: ["src/app.ts", "src/styles/app.css"] });
-  const text = (end) => made.outputFiles.find((file) => file.path.endsWith(end)).text;
-  const template = await readFile("src/app.html", "utf8");
-  await writeFile(path("app.html"), template
-    .replace("{{style}}", () => text(".css"))
-    .replace("{{script}}", () => text(".js").replaceAll("</script", "<\\/script")));
-}
-
 async function writeWorker(names) {
   const digest = createHash("sha256");
   for (const name of [...names].sort()) digest.update(await readFile(path(name)));
@@ -89,7 +79,6 @@ await mkdir(DIST, { recursive: true });
 await cp("public", path("."), { recursive: true });
 const outputs = await bundlePage();
 const first = await writePage(outputs);
-await writeApp();
 const all = new Set([...first, ...Object.keys(outputs).map((name) => basename(name)),
   "manifest.webmanifest", "icon.svg"]);
 await writeWorker([...all]);
@@ -97,5 +86,4 @@ const sizes = {};
 for (const name of first) sizes[name] = await zipped(name);
 const total = Object.values(sizes).reduce((sum, one) => sum + one, 0);
 await writeFile(path("sizes.json"), JSON.stringify({ first_view_bytes: total, files: sizes }));
-console.log(`first view: ${total.toLocaleString("en")} bytes gzipped; app.html: ${
-  (await zipped("app.html")).toLocaleString("en")}`);
+console.log(`first view: ${total.toLocaleString("en")} bytes gzipped`);

@@ -1,5 +1,4 @@
-// What the page needs of the program around it. There are three: a page of its own (fetch and
-// events), an MCP App (messages, no storage), and a notebook.
+// What the page needs of the server and of the browser around it.
 
 export interface ServerEvent {
   readonly kind: string;

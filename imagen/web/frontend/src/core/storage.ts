@@ -1,5 +1,5 @@
 // IndexedDB: drafts, masks, rows seen, and the outbox of what was done offline.
-// A host without storage (an MCP App) keeps nothing; nothing here may fail for that.
+// A browser without storage keeps nothing; nothing here may fail for that.
 import { openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { Change } from "./api";
 

@@ -116,7 +116,6 @@ export const de: Messages = {
   making: "In Arbeit",
   withoutPrompt: "Ohne Beschreibung",
   cancelAll: "Abbrechen",
-  sayTheEdit: "Schreiben Sie im Chat, was sich an diesem Bild ändern soll.",
   dismiss: "Ausblenden",
   collectPaid: "Bezahltes abholen",
   makeRest: (count) => `Die übrigen ${number(count)} erzeugen`,

@@ -118,7 +118,6 @@ export const en = {
   making: "Being made",
   withoutPrompt: "Without a prompt",
   cancelAll: "Cancel",
-  sayTheEdit: "Say in the chat what is to change in this image.",
   dismiss: "Dismiss",
   collectPaid: "Collect what was paid",
   makeRest: (count: number): string => `Make the other ${number(count)}`,

@@ -3,13 +3,12 @@
 `imagen web` serves it on this machine; `open_app` mounts it in a service that
 has its own login. Needs the extra `web`.
 
-_security           secret path, hosts, origins, headers
-_home               secret and port of a home; the file that opens the browser
-_calls, _openapi    calls of the API: bodies, replies, errors, description
-_events             event stream that resumes
-_app, _server       the application; hypercorn
-_pages              the bundle of the front end
-others              the calls, a subject each
+_server, _app       hypercorn; the application
+_security, _home    who may ask; the secret and port of a home
+_pages              the bundle of the front end, whose sources are in frontend/
+_calls/             the calls of the API, a module for each subject
+_desk/              what lives as long as the server: batches, events, changes
+_wire/              requests, rows, filters and errors, as the API writes them
 """
 
 from __future__ import annotations

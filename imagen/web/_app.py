@@ -13,27 +13,27 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._client.client import Client
 from .._system.nursery import open_bare_nursery
-from ._batch_files import BatchFiles
-from ._batches import Batches
-from ._calls import Calls, reply_json, routes_of
-from ._changes import Changes
-from ._curating import CALLS as CURATING
-from ._desk import Desk
-from ._errors import Problem
-from ._events import EventLog
-from ._gallery import CALLS as GALLERY
+from ._calls.calls import Calls, reply_json, routes_of
+from ._calls.curating import CALLS as CURATING
+from ._calls.gallery import CALLS as GALLERY
+from ._calls.making import CALLS as MAKING
+from ._calls.models import CALLS as MODELS
+from ._calls.money import CALLS as MONEY
+from ._calls.openapi import describe_calls
+from ._calls.sharing import CALLS as SHARING
+from ._calls.state import CALLS as STATE
+from ._calls.words import CALLS as WORDS
+from ._desk.batch_files import BatchFiles
+from ._desk.batches import Batches
+from ._desk.changes import Changes
+from ._desk.desk import Desk
+from ._desk.events import EventLog
+from ._desk.watching import watch_library
+from ._desk.zips import Zips
 from ._home import claim_page, web_folder
-from ._making import CALLS as MAKING
-from ._models import CALLS as MODELS
-from ._money import CALLS as MONEY
-from ._openapi import describe_calls
 from ._pages import Pages
 from ._security import Door
-from ._sharing import CALLS as SHARING
-from ._state import CALLS as STATE
-from ._watching import watch_library
-from ._words import CALLS as WORDS
-from ._zips import Zips
+from ._wire.errors import Problem
 
 __all__ = ["ALL_CALLS", "open_app", "open_page"]
 

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._system.asgi import answer_but_http
-from ._errors import Problem
+from ._wire.errors import Problem
 
 __all__ = ["CONTENT_POLICY", "FOR_EVER", "PAGE_POLICY", "Door"]
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import imagen
-from imagen.web._requests import AskedRequest, read_request, write_request
+from imagen.web._wire.requests import AskedRequest, read_request, write_request
 from tests.support.images import png
 from tests.support.web import open_page_caller, sketch
 

@@ -13,7 +13,7 @@ import trio
 
 from imagen.testing import ScriptedReply
 from imagen.web._app import open_page as open_page_parts
-from imagen.web._events import EventLog
+from imagen.web._desk.events import EventLog
 from tests.support.scripted_client import (
     MODEL,
     REFUSED,

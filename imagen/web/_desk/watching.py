@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import trio
 
-from .._errors import StorageError
-from ..library._library import Library
-from ._events import EventLog
+from ..._errors import StorageError
+from ...library._library import Library
+from .events import EventLog
 
 __all__ = ["watch_library"]
 

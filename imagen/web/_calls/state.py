@@ -9,11 +9,11 @@ from importlib.util import find_spec
 
 import msgspec
 
-from .._client.client import Client
-from .._system.version import version
-from ._calls import Calls
-from ._desk import Desk
-from ._places import BatchView
+from ..._client.client import Client
+from ..._system.version import version
+from .._desk.desk import Desk
+from .._desk.places import BatchView
+from .calls import Calls
 
 __all__ = ["CALLS"]
 

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .._errors import ImagenError
-from ._errors import FAULT, ApiError, problem_of, status_of
+from ..._errors import ImagenError
+from .._wire.errors import FAULT, ApiError, problem_of, status_of
 
 if TYPE_CHECKING:
-    from ._desk import Desk
+    from .._desk.desk import Desk
 
 __all__ = ["Call", "Calls", "read_body", "reply_json", "routes_of"]
 

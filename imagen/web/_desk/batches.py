@@ -7,15 +7,15 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from .._client.batch import Batch
-from .._client.client import Client
-from .._results.events import Event
-from ..library._library import Library
-from ._batch_files import BatchFiles, BegunBatch
-from ._errors import ApiError
-from ._events import EventLog
-from ._places import BatchView
-from ._running import PageBatch
+from ..._client.batch import Batch
+from ..._client.client import Client
+from ..._results.events import Event
+from ...library._library import Library
+from .._wire.errors import ApiError
+from .batch_files import BatchFiles, BegunBatch
+from .events import EventLog
+from .places import BatchView
+from .running import PageBatch
 
 __all__ = ["Batches", "Opening"]
 

@@ -11,20 +11,20 @@ from typing import Annotated
 import msgspec
 from starlette.responses import FileResponse, Response
 
-from .._errors import InvalidRequestError
-from .._results.images import Image
-from ..library._filters import SortOrder
-from ..library._imaging.transforms import Transform
-from ..library._query import Lineage
-from ..metadata._embed import embed_record
-from ..metadata._formats.svg import SVG
-from ._calls import Calls
-from ._desk import Desk
-from ._errors import ApiError
-from ._filters import FilterQuery, filters_of, words_of
-from ._requests import find_image
-from ._rows import Details, Row, details_of, row_of
-from ._security import CONTENT_POLICY, FOR_EVER
+from ..._errors import InvalidRequestError
+from ..._results.images import Image
+from ...library._filters import SortOrder
+from ...library._imaging.transforms import Transform
+from ...library._query import Lineage
+from ...metadata._embed import embed_record
+from ...metadata._formats.svg import SVG
+from .._desk.desk import Desk
+from .._security import CONTENT_POLICY, FOR_EVER
+from .._wire.errors import ApiError
+from .._wire.filters import FilterQuery, filters_of, words_of
+from .._wire.requests import find_image
+from .._wire.rows import Details, Row, details_of, row_of
+from .calls import Calls
 
 __all__ = ["CALLS"]
 

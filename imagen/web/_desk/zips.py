@@ -11,9 +11,9 @@ from pathlib import Path
 
 import trio
 
-from .._client.client import Client
-from .._results.images import Image
-from ._errors import ApiError
+from ..._client.client import Client
+from ..._results.images import Image
+from .._wire.errors import ApiError
 
 __all__ = ["Zips", "file_name"]
 

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import msgspec
 
-from .._requests.catalog import JsonValue
-from ..prompts._prompt import Prompt
-from ..prompts._styles import Style, apply_styles, choose_styles
-from ..prompts._templates import Template, read_wildcards
-from ._calls import Calls
-from ._curating import NameBody
-from ._desk import Desk
-from ._errors import ApiError
-from ._requests import AskedRequest, read_request, write_request
+from ..._requests.catalog import JsonValue
+from ...prompts._prompt import Prompt
+from ...prompts._styles import Style, apply_styles, choose_styles
+from ...prompts._templates import Template, read_wildcards
+from .._desk.desk import Desk
+from .._wire.errors import ApiError
+from .._wire.requests import AskedRequest, read_request, write_request
+from .calls import Calls
+from .curating import NameBody
 
 __all__ = ["CALLS"]
 

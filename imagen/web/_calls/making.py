@@ -11,23 +11,23 @@ import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
-from .._client.client import Client
-from .._policy.budget import Budget, read_usd
-from .._requests.request import Request
-from .._results.prices import Quote
-from ..library._imaging.transforms import Transform, apply_transform
-from ..metadata._embed import kind_of
-from ..metadata._formats.svg import SVG
-from ._batch_files import BegunBatch
-from ._batches import Opening
-from ._calls import Calls, read_body
-from ._desk import Desk
-from ._errors import ApiError
-from ._places import BatchView
-from ._requests import AskedRequest, read_input, read_request, repeated
-from ._rows import Changed, changed
-from ._security import CONTENT_POLICY, FOR_EVER
-from ._uploads import InputView, keep_upload
+from ..._client.client import Client
+from ..._policy.budget import Budget, read_usd
+from ..._requests.request import Request
+from ..._results.prices import Quote
+from ...library._imaging.transforms import Transform, apply_transform
+from ...metadata._embed import kind_of
+from ...metadata._formats.svg import SVG
+from .._desk.batch_files import BegunBatch
+from .._desk.batches import Opening
+from .._desk.desk import Desk
+from .._desk.places import BatchView
+from .._desk.uploads import InputView, keep_upload
+from .._security import CONTENT_POLICY, FOR_EVER
+from .._wire.errors import ApiError
+from .._wire.requests import AskedRequest, read_input, read_request, repeated
+from .._wire.rows import Changed, changed
+from .calls import Calls, read_body
 
 __all__ = ["CALLS"]
 

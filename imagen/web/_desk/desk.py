@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import msgspec
 
-from .._client.client import Client
-from ._batches import Batches
-from ._changes import Changes
-from ._events import EventLog
-from ._zips import Zips
+from ..._client.client import Client
+from .batches import Batches
+from .changes import Changes
+from .events import EventLog
+from .zips import Zips
 
 __all__ = ["Desk"]
 

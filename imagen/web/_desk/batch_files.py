@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from .._errors import StorageError
-from .._requests.request import Request
-from .._system.atomic_files import write_atomically
-from .._system.threads import Workers
+from ..._errors import StorageError
+from ..._requests.request import Request
+from ..._system.atomic_files import write_atomically
+from ..._system.threads import Workers
 
 __all__ = ["BatchFiles", "BegunBatch"]
 

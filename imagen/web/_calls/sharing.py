@@ -8,11 +8,11 @@ from typing import Annotated
 
 import msgspec
 
-from ..sharing._links.shares import Share
-from ._calls import Calls
-from ._curating import IdsBody
-from ._desk import Desk
-from ._requests import find_image
+from ...sharing._links.shares import Share
+from .._desk.desk import Desk
+from .._wire.requests import find_image
+from .calls import Calls
+from .curating import IdsBody
 
 __all__ = ["CALLS"]
 

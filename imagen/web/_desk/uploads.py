@@ -7,9 +7,9 @@ from functools import partial
 
 import msgspec
 
-from .._client.client import Client
-from ..metadata._embed import kind_of
-from ..metadata._seen import as_seen
+from ..._client.client import Client
+from ...metadata._embed import kind_of
+from ...metadata._seen import as_seen
 
 __all__ = ["InputView", "keep_upload"]
 

@@ -8,15 +8,15 @@ from decimal import Decimal
 
 import msgspec
 
-from .._errors import ImagenError
-from .._requests.request import decode_request
-from .._storage.ledger import AttemptRecord
-from .._storage.spending import Spending, SpendingKey
-from .._storage.statistics import Statistics, StatisticsKey
-from ._calls import Calls
-from ._desk import Desk
-from ._filters import moment_of
-from ._rows import MOST_LETTERS
+from ..._errors import ImagenError
+from ..._requests.request import decode_request
+from ..._storage.ledger import AttemptRecord
+from ..._storage.spending import Spending, SpendingKey
+from ..._storage.statistics import Statistics, StatisticsKey
+from .._desk.desk import Desk
+from .._wire.filters import moment_of
+from .._wire.rows import MOST_LETTERS
+from .calls import Calls
 
 __all__ = ["CALLS"]
 

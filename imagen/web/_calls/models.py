@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from .._client.client import Client
-from .._policy.settings import ProviderAccess
-from .._requests.catalog import Capabilities, FreeSize, Model, NumberRange, Price
-from .._results.prices import tidy_usd
-from ._calls import Calls
-from ._desk import Desk
+from ..._client.client import Client
+from ..._policy.settings import ProviderAccess
+from ..._requests.catalog import Capabilities, FreeSize, Model, NumberRange, Price
+from ..._results.prices import tidy_usd
+from .._desk.desk import Desk
+from .calls import Calls
 
 __all__ = ["CALLS", "describe_model"]
 

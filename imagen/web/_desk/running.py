@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from .._client.batch import Batch
-from .._errors import ImagenError
-from .._requests.request import operation_of
-from .._results.events import (
+from ..._client.batch import Batch
+from ..._errors import ImagenError
+from ..._requests.request import operation_of
+from ..._results.events import (
     AttemptEnded,
     AttemptQueued,
     AttemptSent,
@@ -21,12 +21,12 @@ from .._results.events import (
     ProgressReported,
     RetryScheduled,
 )
-from .._results.images import Outcome
-from ._batch_files import BegunBatch
-from ._errors import FAULT, problem_of
-from ._events import EventLog
-from ._places import BatchView, PlaceState, PlaceView, places_of
-from ._rows import MOST_LETTERS
+from ..._results.images import Outcome
+from .._wire.errors import FAULT, problem_of
+from .._wire.rows import MOST_LETTERS
+from .batch_files import BegunBatch
+from .events import EventLog
+from .places import BatchView, PlaceState, PlaceView, places_of
 
 __all__ = ["PageBatch"]
 

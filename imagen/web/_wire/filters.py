@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import msgspec
 
-from .._errors import InvalidRequestError
-from .._requests.catalog import Operation
-from ..library._filters import Filters, State
+from ..._errors import InvalidRequestError
+from ..._requests.catalog import Operation
+from ...library._filters import Filters, State
 
 __all__ = ["FilterQuery", "filters_of", "moment_of", "words_of"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .._errors import ImagenError
+from ..._errors import ImagenError
 
 __all__ = ["FAULT", "ApiError", "Problem", "problem_of", "status_of"]
 

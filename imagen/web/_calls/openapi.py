@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from .._system.version import version
-from ._calls import Call
-from ._errors import Problem
+from ..._system.version import version
+from .._wire.errors import Problem
+from .calls import Call
 
 __all__ = ["describe_calls"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .._client.client import Client
-from .._requests.request import (
+from ..._client.client import Client
+from ..._requests.request import (
     Edit,
     Enhance,
     Generate,
@@ -23,9 +23,9 @@ from .._requests.request import (
     sources_of,
     with_sources,
 )
-from .._results.images import Image
-from ..metadata._image_header import read_image_header
-from ._errors import ApiError
+from ..._results.images import Image
+from ...metadata._image_header import read_image_header
+from .errors import ApiError
 
 __all__ = [
     "AskedRequest",

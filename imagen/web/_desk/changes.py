@@ -10,11 +10,11 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from .._requests.tags import clean_tag
-from .._results.images import Image
-from ..library._library import Library
-from ._errors import ApiError
-from ._events import EventLog
+from ..._requests.tags import clean_tag
+from ..._results.images import Image
+from ...library._library import Library
+from .._wire.errors import ApiError
+from .events import EventLog
 
 __all__ = ["Change", "Changes"]
 

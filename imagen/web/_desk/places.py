@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from .._requests.request import Request
-from .._results.images import Failure, Image, Outcome
-from ._errors import Problem, problem_of
-from ._requests import write_request
-from ._rows import Row, row_of
+from ..._requests.request import Request
+from ..._results.images import Failure, Image, Outcome
+from .._wire.errors import Problem, problem_of
+from .._wire.requests import write_request
+from .._wire.rows import Row, row_of
 
 __all__ = ["BatchState", "BatchView", "PlaceState", "PlaceView", "places_of"]
 

@@ -10,13 +10,13 @@ from typing import Annotated
 import msgspec
 from starlette.responses import FileResponse, Response
 
-from .._errors import InvalidRequestError
-from ..library._collections import Collection
-from ._calls import Calls
-from ._changes import Change
-from ._desk import Desk
-from ._filters import FilterQuery, filters_of, words_of
-from ._zips import file_name
+from ..._errors import InvalidRequestError
+from ...library._collections import Collection
+from .._desk.changes import Change
+from .._desk.desk import Desk
+from .._desk.zips import file_name
+from .._wire.filters import FilterQuery, filters_of, words_of
+from .calls import Calls
 
 __all__ = ["CALLS"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from .._errors import ImagenError
-from .._requests.request import operation_of
-from .._requests.translation import Adjustment
-from .._results.images import Image
-from ..metadata import Provenance, describe_file
-from ._requests import write_request
+from ..._errors import ImagenError
+from ..._requests.request import operation_of
+from ..._requests.translation import Adjustment
+from ..._results.images import Image
+from ...metadata import Provenance, describe_file
+from .requests import write_request
 
 __all__ = ["MOST_LETTERS", "Changed", "Details", "Row", "changed", "details_of", "row_of"]
 

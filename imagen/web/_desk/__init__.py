@@ -1,0 +1,1 @@
+"""What lives as long as the server: batches, events, changes, archives to download."""

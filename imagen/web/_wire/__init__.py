@@ -1,0 +1,1 @@
+"""Forms of the API that several subjects share: requests, rows, filters, errors."""

@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field
 import imagen
 
 from ._context import ToolContext, client_of, current_state
-from ._results.generation import Found, NumberedImage, Problem, number_image, problems_of, status_of
+from ._results.generation import BatchReply, batch_state
 from ._results.images import image_blocks
 from ._results.text import spoken
 from ._tools.image_names import find_image
@@ -54,17 +54,10 @@ _SHOWN = frozenset(
 )
 
 
-class BatchView(BaseModel):
+class BatchView(BatchReply):
     """State of a batch for the page; `cost` is text."""
 
-    session_id: str
-    status: str
-    requested_count: int
-    completed_count: int
-    pending_count: int
     cost: str
-    image: NumberedImage | None
-    errors: list[Problem]
 
 
 async def view_batch(
@@ -74,8 +67,9 @@ async def view_batch(
     session = await session_of(ctx, session_id)
     found = await wait_image(session, after, clamp(timeout, 0.0, _LONGEST_WAIT), ctx)
     content = [] if found is None else await _preview(ctx, found.image, full=False)
+    state = batch_state(session, found).model_dump(mode="json")
     return CallToolResult(
-        content=content, structured_content=_look(session, found).model_dump(mode="json")
+        content=content, structured_content={**state, "cost": _cost(session.status())}
     )
 
 
@@ -115,20 +109,6 @@ async def _preview(ctx: ToolContext, image: imagen.Image, *, full: bool) -> list
     blocks = await image_blocks(client_of(ctx), image, full=full)
     shown = [block for block in blocks.content if isinstance(block, ImageContent)]
     return [*shown, *(TextContent(text=note) for note in blocks.notes if not shown)]
-
-
-def _look(session: imagen.Session, found: Found | None) -> BatchView:
-    done, failures = len(session.images), len(session.failures)
-    return BatchView(
-        session_id=session.id,
-        status=status_of(session),
-        requested_count=session.requested,
-        completed_count=done,
-        pending_count=0 if session.finished else max(0, session.requested - done - failures),
-        cost=_cost(session.status()),
-        image=None if found is None else number_image(found),
-        errors=problems_of(session),
-    )
 
 
 def _cost(status: imagen.BatchStatus) -> str:

@@ -26,13 +26,11 @@ __all__ = [
     "NumberedImage",
     "Problem",
     "batch_reply",
+    "batch_state",
     "cost_reply",
     "failed",
     "image_reply",
-    "number_image",
-    "problems_of",
     "result_of",
-    "status_of",
 ]
 
 Status = Literal["created", "generating", "partial", "completed", "failed", "cancelled", "expired"]
@@ -106,9 +104,7 @@ async def image_reply(
     """Return the result of `generate_image`."""
     blocks = await image_blocks(client, found.image, full=full)
     return result_of(
-        ImageReply(image=number_image(found)),
-        [_describe(found), *blocks.notes, *notes],
-        blocks.content,
+        ImageReply(image=_image(found)), [_describe(found), *blocks.notes, *notes], blocks.content
     )
 
 
@@ -123,7 +119,7 @@ async def batch_reply(
     """Return the result of the batch tools; `notes` come last, as they name the
     next call.
     """
-    reply = _batch(session, found)
+    reply = batch_state(session, found)
     lines = [_count(reply)]
     blocks = Blocks([], [])
     if found is not None:
@@ -171,16 +167,17 @@ def result_of(
 # --- structured content -------------------------------------------------------
 
 
-def _batch(session: imagen.Session, found: Found | None) -> BatchReply:
+def batch_state(session: imagen.Session, found: Found | None) -> BatchReply:
+    """Return the state of a batch, with the image that was pulled."""
     completed, failures = len(session.images), len(session.failures)
     return BatchReply(
         session_id=session.id,
-        status=status_of(session),
+        status=STATUS[session.state],
         requested_count=session.requested,
         completed_count=completed,
         pending_count=0 if session.finished else max(0, session.requested - completed - failures),
-        image=None if found is None else number_image(found),
-        errors=problems_of(session),
+        image=None if found is None else _image(found),
+        errors=_problems(session),
     )
 
 
@@ -195,18 +192,11 @@ STATUS: dict[str, Status] = {
 }
 
 
-def status_of(session: imagen.Session) -> Status:
-    """Return the state in the words of the results."""
-    return STATUS[session.state]
-
-
-def number_image(found: Found) -> NumberedImage:
-    """Return the facts of an image with its number."""
+def _image(found: Found) -> NumberedImage:
     return NumberedImage(index=found.number, **read_image(found.image).model_dump())
 
 
-def problems_of(session: imagen.Session) -> list[Problem]:
-    """Return what went wrong in a session."""
+def _problems(session: imagen.Session) -> list[Problem]:
     errors: list[tuple[int | None, imagen.ImagenError]] = [
         (index, item.error) for index, item in session.failures
     ]

@@ -248,12 +248,12 @@ async def _serve_http(
 
 def _is_limited(settings: imagen.Settings) -> bool:
     """Return True if spending has a limit, or there is nothing to pay for."""
-    from ._models import is_available, price_range
+    from ._models import is_available
 
     paid = (
         model
         for model in settings.load_catalog()
-        if is_available(model, settings) and price_range(model)[1] != 0
+        if is_available(model, settings) and model.price_range[1] != 0
     )
     return bool(settings.budgets) or settings.confirm_above_usd is not None or not any(paid)
 

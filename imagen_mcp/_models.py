@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
@@ -23,7 +22,6 @@ __all__ = [
     "is_available",
     "live_models",
     "list_models",
-    "price_range",
     "summarize_model",
 ]
 
@@ -64,7 +62,7 @@ def find_models(
 
 
 def _fits(model: imagen.Model, wish: Wish, settings: imagen.Settings) -> bool:
-    lowest, _ = price_range(model)
+    lowest, _ = model.price_range
     return (
         wish.operation in (None, *model.capabilities.operations)
         and wish.provider in (None, model.provider)
@@ -84,22 +82,6 @@ def _matched(model: imagen.Model, words: Sequence[str]) -> int:
         )
     ).casefold()
     return sum(word in text for word in words)
-
-
-def price_range(model: imagen.Model) -> tuple[Decimal | None, Decimal | None]:
-    """Return the lowest and highest list price of an image; None if unknown."""
-    price = model.price
-    if price is None:
-        return None, None
-    if price.usd_per_image is not None:
-        return price.usd_per_image, price.usd_per_image
-    if price.per_megapixel is not None:
-        return price.per_megapixel.first, None
-    if price.usd_per_unit is not None and not price.table:
-        typical = price.usd_per_unit * price.typical_units
-        return typical, typical
-    figures = [figure for row in price.table.values() for figure in row.values()]
-    return min(figures, default=None), max(figures, default=None)
 
 
 # --- lists --------------------------------------------------------------------

@@ -287,6 +287,24 @@ class Model(_Entry, frozen=True, kw_only=True):
     strengths: tuple[str, ...] = ()
     weaknesses: tuple[str, ...] = ()
 
+    @property
+    def price_range(self) -> tuple[Decimal | None, Decimal | None]:
+        """Lowest and highest list price of an image, in US dollars; None if
+        unknown.
+        """
+        price = self.price
+        if price is None:
+            return None, None
+        if price.usd_per_image is not None:
+            return price.usd_per_image, price.usd_per_image
+        if price.per_megapixel is not None:
+            return price.per_megapixel.first, None
+        if price.usd_per_unit is not None and not price.table:
+            typical = price.usd_per_unit * price.typical_units
+            return typical, typical
+        figures = [figure for row in price.table.values() for figure in row.values()]
+        return min(figures, default=None), max(figures, default=None)
+
 
 class Catalog:
     """Models by id. Iterates in the order of the files, which is the order of

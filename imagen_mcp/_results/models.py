@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 import imagen
 
-from .._models import is_available, price_range
+from .._models import is_available
 from .generation import result_of
 from .text import clip_line, dollars, spoken
 
@@ -52,7 +52,7 @@ def models_reply(
 
 
 def _row(model: imagen.Model, settings: imagen.Settings) -> ModelRow:
-    low, high = price_range(model)
+    low, high = model.price_range
     return ModelRow(
         id=model.id,
         provider=model.provider,

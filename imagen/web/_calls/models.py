@@ -13,7 +13,7 @@ import msgspec
 
 from ..._client.client import Client
 from ..._policy.settings import ProviderAccess
-from ..._requests.catalog import Capabilities, FreeSize, Model, NumberRange, Price
+from ..._requests.catalog import Capabilities, FreeSize, Model, NumberRange
 from ..._results.prices import tidy_usd
 from .._desk.desk import Desk
 from .calls import Calls
@@ -85,7 +85,7 @@ async def models(desk: Desk) -> ModelsReply:
 
 
 def _view(client: Client, model: Model, today: datetime.date, *, is_default: bool) -> ModelView:
-    low, high = _price_range(model.price)
+    low, high = _price_range(model)
     capabilities, limits = model.capabilities, model.capabilities.inputs
     return ModelView(
         id=model.id,
@@ -121,23 +121,12 @@ def _has_key(access: ProviderAccess | None) -> bool:
 # --- price --------------------------------------------------------------------
 
 
-def _price_range(price: Price | None) -> tuple[Decimal | None, Decimal | None]:
-    """Return the lowest and highest list price of an image; None if unknown."""
-    figures = [] if price is None else list(_figures(price))
-    if not figures:
+def _price_range(model: Model) -> tuple[Decimal | None, Decimal | None]:
+    low, high = model.price_range
+    if low is None:
         return None, None
-    return tidy_usd(min(figures)), tidy_usd(max(figures))
-
-
-def _figures(price: Price) -> Iterator[Decimal]:
-    if price.usd_per_image is not None:
-        yield price.usd_per_image
-    elif price.per_megapixel is not None:
-        yield price.per_megapixel.first
-    elif price.table:
-        yield from (usd for row in price.table.values() for usd in row.values())
-    elif price.usd_per_unit is not None:
-        yield price.usd_per_unit * price.typical_units
+    # By the megapixel there is no highest.
+    return tidy_usd(low), tidy_usd(low if high is None else high)
 
 
 def _price_text(low: Decimal | None, high: Decimal | None) -> str:

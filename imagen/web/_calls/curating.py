@@ -187,5 +187,5 @@ async def make_zip(desk: Desk, *, body: ZipBody) -> ZipReply:
 @CALLS.get("zips/{token}")
 async def save_zip(desk: Desk, *, token: str) -> Response:
     """Return an archive, to be saved."""
-    name = file_name(desk.now())
+    name = file_name(desk.moment)
     return FileResponse(desk.zips.path(token), media_type="application/zip", filename=name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
@@ -139,7 +138,7 @@ async def start_batch(desk: Desk, *, body: StartBody) -> BatchView:
     """Start a batch in the server, with the user's consent to its cost."""
     requests = await _read_requests(desk.client, body.requests, body.n)
     _check_consent(desk, body, requests)
-    moment = datetime.datetime.fromtimestamp(desk.now(), datetime.UTC)
+    moment = desk.moment
 
     def begin(batch_id: str) -> BegunBatch:
         return BegunBatch(id=batch_id, requests=requests, started_at=moment, key=body.key)

@@ -75,7 +75,7 @@ class ModelsReply(msgspec.Struct, frozen=True, kw_only=True):
 async def models(desk: Desk) -> ModelsReply:
     """List the models."""
     client = desk.client
-    today = datetime.datetime.fromtimestamp(desk.now(), datetime.UTC).date()
+    today = desk.moment.date()
     live = [model for model in client.catalog if model.lifecycle.state(today) != "retired"]
     default = client.default_model.id
     views = [_view(client, model, today, is_default=model.id == default) for model in live]

@@ -18,7 +18,7 @@ from .._wire.filters import moment_of
 from .._wire.rows import MOST_LETTERS
 from .calls import Calls
 
-__all__ = ["CALLS"]
+__all__ = ["CALLS", "spent_usd"]
 
 CALLS = Calls()
 
@@ -69,11 +69,16 @@ async def spending(desk: Desk, *, query: SpendingQuery) -> SpendingReply:
     )
 
 
+def spent_usd(spent: Spending) -> Decimal:
+    """Return all that may be billed."""
+    return spent.settled_usd + spent.reserved_usd + spent.unknown_usd
+
+
 def _view(name: str, spent: Spending) -> SpendingView:
     attempts = spent.attempts
     return SpendingView(
         name=name,
-        spent_usd=spent.settled_usd + spent.reserved_usd + spent.unknown_usd,
+        spent_usd=spent_usd(spent),
         settled_usd=spent.settled_usd,
         reserved_usd=spent.reserved_usd,
         unknown_usd=spent.unknown_usd,

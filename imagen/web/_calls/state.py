@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from decimal import Decimal
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from ..._system.version import version
 from .._desk.desk import Desk
 from .._desk.places import BatchView
 from .calls import Calls
+from .money import spent_usd
 
 __all__ = ["CALLS"]
 
@@ -102,12 +102,9 @@ async def budgets_of(client: Client) -> Sequence[BudgetView]:
 
 
 async def _spent(desk: Desk) -> SpentView:
-    today = datetime.datetime.fromtimestamp(desk.now(), datetime.UTC).replace(
-        hour=0, minute=0, second=0, microsecond=0
-    )
+    today = desk.moment.replace(hour=0, minute=0, second=0, microsecond=0)
     first = today.replace(day=1)
-    spent = [await desk.client.spending(since) for since in (today, first)]
-    day, month = (one.settled_usd + one.reserved_usd + one.unknown_usd for one in spent)
+    day, month = [spent_usd(await desk.client.spending(since)) for since in (today, first)]
     return SpentView(today=day, month=month)
 
 

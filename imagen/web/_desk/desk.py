@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -33,9 +34,9 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     confirm_above_usd: Decimal | None
 
     @property
-    def now(self) -> Callable[[], float]:
-        """Unix time of the client."""
-        return self.client._services.runtime.now
+    def moment(self) -> datetime.datetime:
+        """The time of the client, in UTC."""
+        return datetime.datetime.fromtimestamp(self.client._services.runtime.now(), datetime.UTC)
 
     async def work(self, call: Callable[..., _Result], *arguments: object) -> _Result:
         """Run blocking work in a thread."""

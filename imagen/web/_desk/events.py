@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator
 import msgspec
 import trio
 
+from ..._system.signal import Signal
+
 __all__ = ["EventLog"]
 
 _MOST_KEPT = 4000
@@ -34,7 +36,7 @@ class EventLog:
         self._entries: deque[_Entry] = deque()
         self._size = 0
         self._number = 0
-        self._changed = trio.Event()
+        self._changed = Signal()
         self._is_closed = False
         self._readers = 0
 
@@ -56,14 +58,14 @@ class EventLog:
         self._size += len(entry.text)
         while len(self._entries) > _MOST_KEPT or self._size > _MOST_BYTES:
             self._size -= len(self._entries.popleft().text)
-        self._wake()
+        self._changed.send()
 
     def close(self) -> None:
         """Say that the server ends, and end the streams."""
         if not self._is_closed:
             self.add("ending", {})
             self._is_closed = True
-            self._wake()
+            self._changed.send()
 
     async def read(self, after: str | None) -> AsyncGenerator[bytes]:
         """Yield the events after an id, and those that come, until the log is
@@ -103,7 +105,3 @@ class EventLog:
     def _write(self, kind: str, data: object, number: int | None) -> bytes:
         head = b"" if number is None else f"id: {self.run}-{number}\n".encode()
         return b"%bevent: %b\ndata: %b\n\n" % (head, kind.encode(), msgspec.json.encode(data))
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()

@@ -6,6 +6,7 @@ import datetime
 import logging
 from collections.abc import Callable, Iterable
 
+import msgspec
 import trio
 
 from ..._client.batch import Batch
@@ -22,6 +23,7 @@ from ..._results.events import (
     RetryScheduled,
 )
 from ..._results.images import Outcome
+from ..._system.signal import Signal
 from .._wire.errors import FAULT, problem_of
 from .._wire.rows import MOST_LETTERS
 from .batch_files import BegunBatch
@@ -42,7 +44,7 @@ class PageBatch:
         self._now = now
         self._scope = trio.CancelScope()
         self._batch: Batch | None = None
-        self._changed = trio.Event()
+        self._changed = Signal()
         self.begun = begun
         self.places = places_of(begun.requests)
         self.previews: dict[int, bytes] = {}
@@ -76,9 +78,7 @@ class PageBatch:
 
     def whole(self) -> BatchView:
         """Return the view with its places."""
-        view = BatchView(**{name: getattr(self.view, name) for name in self.view.__struct_fields__})
-        view.places = self.places
-        return view
+        return msgspec.structs.replace(self.view, places=self.places)
 
     # --- running --------------------------------------------------------------
 
@@ -215,8 +215,7 @@ class PageBatch:
     def _tell_batch(self) -> None:
         self.view.count(self.places)
         self._events.add("batch", self.view)
-        self._changed.set()
-        self._changed = trio.Event()
+        self._changed.send()
 
     def _moment(self) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(self._now(), datetime.UTC)

@@ -70,9 +70,8 @@ class Zips:
                 await self._work(partial(_remove, self._paths.pop(token)))
 
 
-def file_name(now: float) -> str:
+def file_name(moment: datetime.datetime) -> str:
     """Return the name under which a browser saves an archive."""
-    moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
     return f"images-{moment:%Y-%m-%d-%H%M%S}.zip"
 
 

@@ -21,6 +21,7 @@ __all__ = ["PART", "AtomicFile", "FileToWrite", "save_file", "write_atomically",
 PART = ".part"
 # Giving the pages of a smaller file back costs more than it saves.
 _LARGE_BYTES = 128 << 10
+_MODE = 0o644
 
 
 class AtomicFile:
@@ -69,13 +70,13 @@ def save_file(path: Path, data: bytes) -> None:
         ) from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int = _MODE) -> None:
     """Write a file, whole and durable when this returns, or not at all.
     Blocking.
 
     Makes the folder if there is none.
     """
-    file = FileToWrite(path, data)
+    file = FileToWrite(path, data, mode=mode)
     write_together([file])
     if file.error is not None:
         raise file.error
@@ -84,8 +85,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 class FileToWrite:
     """File of `write_together`; `error` says why it was not written."""
 
-    def __init__(self, path: Path, data: bytes) -> None:
+    def __init__(self, path: Path, data: bytes, *, mode: int = _MODE) -> None:
         self.path = path
+        self._mode = mode
         self.error: OSError | None = None
         self._data = data
         self._temporary = _temporary_name(path)
@@ -102,7 +104,7 @@ class FileToWrite:
             self.discard()
 
     def write(self) -> None:
-        self._descriptor = _create(self._temporary)
+        self._descriptor = _create(self._temporary, self._mode)
         # The buffer of a file object makes the writes unaligned, which costs
         # four times as much.
         left = memoryview(self._data)
@@ -174,13 +176,13 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.stem}-{new_id()}{PART}")
 
 
-def _create(path: Path) -> int:
+def _create(path: Path, mode: int) -> int:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     try:
-        return os.open(path, flags, 0o644)
+        return os.open(path, flags, mode)
     except FileNotFoundError:
         make_private_folder(path.parent)
-        return os.open(path, flags, 0o644)
+        return os.open(path, flags, mode)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,7 +8,6 @@ the address.
 from __future__ import annotations
 
 import html
-import os
 import re
 import secrets
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from .._errors import ConfigurationError, StorageError
-from .._system.private_files import make_private_folder
+from .._system.atomic_files import write_atomically
 from .._system.process_locks import ProcessLock, is_alive
 
 __all__ = [
@@ -131,13 +130,7 @@ def _key_path(home: Path) -> Path:
 
 
 def _write_privately(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        make_private_folder(path.parent)
-        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(part, path)
+        write_atomically(path, data, mode=0o600)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error

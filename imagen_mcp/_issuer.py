@@ -11,15 +11,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-import jwt
 import msgspec
 import trio
 
 import imagen
+
+if TYPE_CHECKING:
+    import jwt
 
 __all__ = ["IssuedTokens", "read_issuer"]
 
@@ -84,6 +86,9 @@ class IssuedTokens:
 
     async def subject_of(self, token: str) -> str | None:
         """Return the subject of a token; None if it is not valid here."""
+        # Imported when used: most servers have no such people.
+        import jwt
+
         if not token.isascii():
             return None
         try:
@@ -179,6 +184,8 @@ def _places(issuer: str) -> list[str]:
 
 
 def _usable(keys: _KeySet) -> Iterator[_Key]:
+    import jwt
+
     for key in keys.keys:
         allowed = _ALGORITHMS.get(str(key.get("kty")), ())
         if "alg" in key:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import tempfile
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,12 +39,16 @@ async def one_run(
                     return
 
 
+def run_in_new_home(check: Callable[[Path, int], Awaitable[None]], seed: int) -> None:
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    with tempfile.TemporaryDirectory() as home:
+        trio.run(check, Path(home), seed, clock=clock)
+
+
 @given(st.integers(0, 2**32))
 @settings(max_examples=length(40, short=6), deadline=None)
 def test_all_agree_after_faults_cancellations_and_restarts(seed):
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    with tempfile.TemporaryDirectory() as home:
-        trio.run(check_run, Path(home), seed, clock=clock)
+    run_in_new_home(check_run, seed)
 
 
 async def check_run(home: Path, seed: int) -> None:
@@ -124,9 +129,7 @@ async def test_each_span_is_below_its_own_caller(autojump_clock, watch):
 @given(st.integers(0, 2**32))
 @settings(max_examples=length(25, short=4), deadline=None)
 def test_all_agree_with_fallbacks_and_hedges(seed):
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    with tempfile.TemporaryDirectory() as home:
-        trio.run(check_ways, Path(home), seed, clock=clock)
+    run_in_new_home(check_ways, seed)
 
 
 async def check_ways(home: Path, seed: int) -> None:

@@ -2,7 +2,7 @@
 import { language } from "../messages/messages";
 import {
   Api, ApiError, Unreachable, type Batch, type ImageRequest, type Model, type Place, type Quote,
-  type Row, type State,
+  type State,
 } from "./api";
 import { Cell } from "./cell";
 import type { Host, ServerEvent } from "./host";
@@ -281,10 +281,6 @@ function live(batch: Batch): LiveBatch {
 
 export function newKey(): string {
   return crypto.randomUUID();
-}
-
-export function rowsOf(data: unknown): readonly Row[] {
-  return (data as { images?: readonly Row[] }).images ?? [];
 }
 
 export const session = new Session();

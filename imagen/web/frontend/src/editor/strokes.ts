@@ -48,10 +48,6 @@ export class History {
     return this.#done.length > 0;
   }
 
-  get canRedo(): boolean {
-    return this.#undone.length > 0;
-  }
-
   add(stroke: Stroke): void {
     this.#done.push(stroke);
     this.#undone = [];

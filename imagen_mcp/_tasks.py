@@ -1,16 +1,14 @@
 """Tasks (the extension io.modelcontextprotocol/tasks): a client that declares
 it gets a task for each call that makes images, and polls.
-
-A task and a batch are one thing: the id of the task is the session's. So a task
-outlives the server as a session does, and both sides see the same images.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from mcp import MCPError
 from mcp.server import ServerRequestContext
@@ -18,22 +16,22 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver import require_client_extension
 from mcp.shared.inbound import decode_header_value
-from mcp.types import CallToolRequestParams, CallToolResult, RequestParams
-from mcp_types import HEADER_MISMATCH, INVALID_PARAMS
-from pydantic import ConfigDict
+from mcp.types import CallToolRequestParams, CallToolResult, InputRequest, RequestParams
+from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-import imagen
-
-from ._context import ServerState, current_client
-from ._results.generation import Found, batch_reply, failed, image_reply
+from ._context import ServerState
 from ._results.text import clip_line
 
-__all__ = ["Tasks", "hand_over"]
+__all__ = ["TASKS", "Task", "Tasks", "hand_over"]
 
-_IDENTIFIER = "io.modelcontextprotocol/tasks"
+TASKS = "io.modelcontextprotocol/tasks"
+"""The identifier of the extension."""
+
 _VERSIONS = frozenset({"2026-07-28"})
 _POLL_MS = 1000
+_log = logging.getLogger("imagen_mcp")
 
 # True while a call is to be answered with a task.
 _is_wanted: ContextVar[bool] = ContextVar("is_wanted", default=False)
@@ -41,18 +39,47 @@ _is_wanted: ContextVar[bool] = ContextVar("is_wanted", default=False)
 Context = ServerRequestContext[ServerState]
 
 
+class Task(Protocol):
+    """Work that goes on after its call was answered. `questions` has what must
+    be answered first, while the status is `input_required`.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def status(self) -> Literal["working", "input_required", "completed", "cancelled"]: ...
+
+    @property
+    def message(self) -> str: ...
+
+    @property
+    def questions(self) -> Mapping[str, InputRequest]: ...
+
+    async def answer(self, answers: Mapping[str, Any]) -> None:
+        """Take answers to some of the questions, or to all."""
+
+    async def result(self, tool: str | None) -> CallToolResult:
+        """Return what the call itself would have returned in the end. `tool` is
+        the one that was called, None if that was in an earlier process.
+        """
+        ...
+
+    async def cancel(self) -> None: ...
+
+
 class _Handed(MCPError):
-    """Carrier of a session out of its tool; the SDK lets such errors pass."""
+    """Carrier of a task out of its tool; the SDK lets such errors pass."""
 
-    def __init__(self, session: imagen.Session) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__(code=0, message="handed over to a task")
-        self.session = session
+        self.task = task
 
 
-def hand_over(session: imagen.Session) -> None:
-    """Leave the tool if the client wants a task: the session goes on alone."""
+def hand_over(task: Task) -> None:
+    """Leave the tool if the client wants a task: the work goes on alone."""
     if _is_wanted.get():
-        raise _Handed(session)
+        raise _Handed(task)
 
 
 class _TaskParams(RequestParams):
@@ -60,17 +87,27 @@ class _TaskParams(RequestParams):
     task_id: str
 
 
+class _Answers(_TaskParams):
+    input_responses: dict[str, Any] = Field(default_factory=dict)
+
+
 class Tasks(Extension):
-    """The extension. `tools` are those whose calls become tasks; `ttl_seconds`
-    is how long a task is kept.
+    """The extension. `tools` are those whose calls become tasks; `find` returns
+    the task of an id if the caller may see it; `ttl_seconds` is how long a task
+    is kept.
     """
 
-    identifier = _IDENTIFIER
+    identifier = TASKS
 
-    def __init__(self, tools: Sequence[str], ttl_seconds: float) -> None:
+    def __init__(
+        self,
+        tools: Collection[str],
+        find: Callable[[str], Awaitable[Task | None]],
+        ttl_seconds: float,
+    ) -> None:
         self._tools = frozenset(tools)
+        self._find = find
         self._ttl_ms = int(ttl_seconds * 1000)
-        # Of a later server the result of one image is that of generate_image.
         self._tool_of: dict[str, str] = {}
         self._created: dict[str, str] = {}
 
@@ -82,7 +119,7 @@ class Tasks(Extension):
         """Return the methods of the protocol."""
         return [
             MethodBinding("tasks/get", _TaskParams, self._get, _VERSIONS),
-            MethodBinding("tasks/update", _TaskParams, self._update, _VERSIONS),
+            MethodBinding("tasks/update", _Answers, self._update, _VERSIONS),
             MethodBinding("tasks/cancel", _TaskParams, self._cancel, _VERSIONS),
         ]
 
@@ -98,86 +135,75 @@ class Tasks(Extension):
         try:
             return await call_next(ctx)
         except _Handed as handed:
-            self._tool_of[handed.session.id] = params.name
-            return {**self._wire(handed.session), "resultType": "task"}
+            self._tool_of[handed.task.id] = params.name
+            return {**self._wire(handed.task), "resultType": "task"}
         finally:
             _is_wanted.reset(token)
 
     async def _get(self, ctx: Context, params: _TaskParams) -> HandlerResult:
-        session = await self._find(ctx, params)
-        wire = {**self._wire(session), "resultType": "complete"}
-        if wire["status"] == "completed":
-            result = await self._result(session)
-            wire["result"] = {
-                **result.model_dump(by_alias=True, mode="json", exclude_none=True),
-                "resultType": "complete",
-            }
+        task = await self._named(ctx, params)
+        wire = {**self._wire(task), "resultType": "complete"}
+        if task.status == "completed":
+            return {**wire, **await self._end(task)}
+        if task.status == "input_required":
+            asked = task.questions.items()
+            wire["inputRequests"] = {key: _dump(question) for key, question in asked}
         return wire
 
-    async def _update(self, ctx: Context, params: _TaskParams) -> HandlerResult:
-        # Questions come before the task: nothing waits for an answer.
-        await self._find(ctx, params)
+    async def _update(self, ctx: Context, params: _Answers) -> HandlerResult:
+        task = await self._named(ctx, params)
+        await task.answer(params.input_responses)
         return {"resultType": "complete"}
 
     async def _cancel(self, ctx: Context, params: _TaskParams) -> HandlerResult:
-        session = await self._find(ctx, params)
-        await current_client().sessions.stop(session.id)
+        task = await self._named(ctx, params)
+        await task.cancel()
         return {"resultType": "complete"}
 
-    async def _find(self, ctx: Context, params: _TaskParams) -> imagen.Session:
-        require_client_extension(ctx, _IDENTIFIER)
+    async def _named(self, ctx: Context, params: _TaskParams) -> Task:
+        require_client_extension(ctx, TASKS)
         headers = getattr(ctx.request, "headers", None)
         named = None if headers is None else decode_header_value(headers.get("mcp-name", ""))
         if named is not None and named != params.task_id:
             raise MCPError(HEADER_MISMATCH, "The header Mcp-Name is not the id of the task.")
-        try:
-            return await current_client().sessions.follow(params.task_id)
-        except imagen.SessionError:
-            raise MCPError(
-                INVALID_PARAMS, f"There is no task {clip_line(params.task_id, 40)!r}."
-            ) from None
+        task = await self._find(params.task_id)
+        if task is None:
+            named = clip_line(params.task_id, 40)
+            raise MCPError(INVALID_PARAMS, f"There is no task {named!r}.")
+        return task
 
-    def _wire(self, session: imagen.Session) -> dict[str, Any]:
+    def _wire(self, task: Task) -> dict[str, Any]:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         return {
-            "taskId": session.id,
-            "status": _status(session),
-            "statusMessage": f"{len(session.images)} of {session.requested} images",
-            "createdAt": self._created.setdefault(session.id, now),
+            "taskId": task.id,
+            "status": task.status,
+            "statusMessage": task.message,
+            "createdAt": self._created.setdefault(task.id, now),
             "lastUpdatedAt": now,
             "ttlMs": self._ttl_ms,
             "pollIntervalMs": _POLL_MS,
         }
 
-    async def _result(self, session: imagen.Session) -> CallToolResult:
-        """Return what the call itself would have returned in the end."""
-        client = current_client()
-        found = Found(*session.images[0]) if session.images else None
-        tool = self._tool_of.get(session.id)
-        is_batch = session.requested > 1 or tool in ("start_image_batch", "create_variations")
-        if is_batch:
-            return await batch_reply(client, session, found, notes=_paths(session))
-        if found is not None:
-            return await image_reply(client, found)
-        if session.failures:
-            return failed(session.failures[0][1].error)
-        return failed(session.error or imagen.SessionError("No image was made."))
+    async def _end(self, task: Task) -> dict[str, Any]:
+        """Return the result. A tool's error is a result; `failed` says that
+        there will be none.
+        """
+        try:
+            result = await task.result(self._tool_of.get(task.id))
+        except MCPError as error:
+            return {"status": "failed", "error": _dump(error.error)}
+        except Exception:
+            _log.exception("Task %s has no result.", task.id)
+            broken = {"code": INTERNAL_ERROR, "message": "The server failed; its log says why."}
+            return {"status": "failed", "error": broken}
+        return {"result": {**_dump(result), "resultType": "complete"}}
 
 
 def _declares(ctx: Context) -> bool:
     capabilities = ctx.session.client_capabilities
     extensions = (None if capabilities is None else capabilities.extensions) or {}
-    return _IDENTIFIER in extensions and ctx.protocol_version in _VERSIONS
+    return TASKS in extensions and ctx.protocol_version in _VERSIONS
 
 
-def _status(session: imagen.Session) -> Literal["working", "completed", "cancelled"]:
-    if not session.finished:
-        return "working"
-    # An error of a tool is a result.
-    return "cancelled" if session.state == "CANCELLED" else "completed"
-
-
-def _paths(session: imagen.Session) -> list[str]:
-    named = [f"{number}: {image.path}" for number, image in session.images if image.path]
-    more = f'get_next_image(session_id="{session.id}", after=N) shows the one after N.'
-    return [f"All images, {'; '.join(named)}. {more}"] if named else []
+def _dump(part: BaseModel) -> dict[str, Any]:
+    return part.model_dump(by_alias=True, mode="json", exclude_none=True)

@@ -22,6 +22,7 @@ from ._offer import Offer, read_choice
 from ._people import Person, Tokens, settings_of
 from ._resources import add_resources
 from ._server import Server
+from ._session_tasks import find_session
 from ._subscribers import open_watched_client
 from ._tasks import Tasks
 from ._tools.generation import (
@@ -160,6 +161,7 @@ def make_server(
             async with _heeding(clients, close_seconds):
                 yield state._replace(people=states)
 
+    makers = [tool.__name__ for tool in _MAKERS]
     server = Server(
         "imagen",
         title="imagen",
@@ -171,7 +173,7 @@ def make_server(
         version=imagen.version(),
         lifespan=lifespan,
         extensions=[
-            Tasks([tool.__name__ for tool in _MAKERS], settings.session_ttl_seconds),
+            Tasks(makers, find_session, settings.session_ttl_seconds),
             make_view(),
         ],
         auth=auth,

@@ -13,6 +13,7 @@ import imagen
 
 from .._context import ToolContext, client_of, current_state
 from .._results.generation import Found, batch_reply, failed, image_reply
+from .._session_tasks import SessionTask
 from .._tasks import hand_over
 from .money import Limits, ask_first, noting_retirement
 from .parameters import (
@@ -169,12 +170,12 @@ async def _start(
     arrived = trio.current_time()
     unanswered = _unanswered(ctx)
     if not limits.new and (twin := await _twin(ctx, request, count, arrived)) is not None:
-        hand_over(twin)
+        hand_over(SessionTask(twin))
         return _Started(twin, [_TWIN], unanswered, is_own=False)
     if (question := await ask_first(ctx, request, count, limits)) is not None:
         return question
     session, notes = start(ctx, request, count, limits, cache=cache)
-    hand_over(session)
+    hand_over(SessionTask(session))
     unanswered[session.id] = arrived
     return _Started(session, notes, unanswered)
 

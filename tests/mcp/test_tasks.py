@@ -54,6 +54,11 @@ class Caller:
     async def task(self, method: str, task_id: str, **options: bool) -> dict[str, object]:
         return await self.ask(f"tasks/{method}", {"taskId": task_id}, task_id, **options)
 
+    async def answer(self, task_id: str, *keys: str) -> dict[str, object]:
+        answers = {key: {"action": "accept", "content": {"name": "Ada"}} for key in keys}
+        params = {"taskId": task_id, "inputResponses": answers}
+        return await self.ask("tasks/update", params, task_id)
+
     async def wait(self, task_id: str) -> dict[str, object]:
         """The task when it is over."""
         while (found := await self.task("get", task_id))["status"] == "working":
@@ -131,3 +136,29 @@ async def test_a_task_is_cancelled_with_its_batch(tmp_path: Path) -> None:
         listed = (await caller.call("get_batch_status", {}))["structuredContent"]["batches"]
     assert over["status"] == "cancelled"
     assert [(row["session_id"], row["status"]) for row in listed] == [(task_id, "cancelled")]
+
+
+async def test_a_task_asks_and_fails(tmp_path: Path) -> None:
+    # imagen's own tools ask before their task; a program may add others.
+    with trio.fail_after(30):
+        async with process(tmp_path, ["-m", "tests.support.conformance", "0"]) as child:
+            assert child.stdout is not None
+            url = (await child.stdout.receive_some()).decode().strip()
+            async with httpx2.AsyncClient(timeout=20) as http:
+                caller = Caller(http, url)
+                task_id = str((await caller.call("multi_input", {}))["taskId"])
+                asked = await caller.task("get", task_id)
+                first, second = asked["inputRequests"]
+                await caller.answer(task_id, first, "another")
+                waiting = await caller.task("get", task_id)
+                await caller.answer(task_id, second)
+                over = await caller.task("get", task_id)
+                broken = await caller.call("protocol_error_job", {})
+                failed = await caller.task("get", str(broken["taskId"]))
+    assert asked["status"] == waiting["status"] == "input_required"
+    assert asked["inputRequests"][first]["method"] == "elicitation/create"
+    assert list(waiting["inputRequests"]) == [second]
+    assert (over["status"], "inputRequests" in over) == ("completed", False)
+    assert failed["status"] == "failed"
+    assert failed["error"] == {"code": -32603, "message": "The fixture fails."}
+    assert "result" not in failed

@@ -175,9 +175,19 @@ async def _start(
     if (question := await ask_first(ctx, request, count, limits)) is not None:
         return question
     session, notes = start(ctx, request, count, limits, cache=cache)
+    started = _Started(session, notes, unanswered)
+    unanswered[session.id] = arrived
+    with started.cancelled_without_answer():
+        await _wait_stored(session)
     hand_over(SessionTask(session))
     unanswered[session.id] = arrived
-    return _Started(session, notes, unanswered)
+    return started
+
+
+async def _wait_stored(session: imagen.Session) -> None:
+    """Wait until other processes know the session: callers may ask them next."""
+    while session.state == "CREATED":
+        await session.wait_changed()
 
 
 def _unanswered(ctx: ToolContext) -> dict[str, float]:

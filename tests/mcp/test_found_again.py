@@ -224,6 +224,16 @@ async def test_a_host_that_gives_up_on_the_second_call_does_not_end_the_first(
 # --- other servers ------------------------------------------------------------
 
 
+async def test_a_batch_is_known_to_another_server_with_its_answer(tmp_path: Path) -> None:
+    async with two_servers(tmp_path, painter := Painter(gated=True)) as (one, other):
+        for number in range(3):
+            started = await one.call_tool("start_image_batch", {**BATCH, "prompt": f"{number}"})
+            asked = {"session_id": started.structured_content["session_id"]}
+            found = await other.call_tool("get_batch_status", asked)
+            assert not found.is_error, text_of(found)
+        painter.answer(9)
+
+
 async def test_a_batch_of_another_server_is_followed_to_its_end(tmp_path: Path) -> None:
     painter = Painter(gated=True)
     async with two_servers(tmp_path, painter) as (one, other):

@@ -125,14 +125,15 @@ def _read(name: str, table: object) -> Person:
 
 
 def settings_of(person: Person, settings: imagen.Settings) -> imagen.Settings:
-    """Return the settings of a person: a home and a budget of their own. The
-    budgets of the server bind each person.
+    """Return the settings of a person: a home, a schema of PostgreSQL and a
+    budget of their own. The budgets of the server bind each person.
     """
     budgets = settings.budgets
     if person.usd_per_day is not None:
         budgets = (*budgets, imagen.StandingBudget(per="day", usd=person.usd_per_day))
     home = settings.home / _FOLDER / person.name
-    return msgspec.structs.replace(settings, home=home, budgets=budgets)
+    schema = f"{settings.database_schema or 'imagen'}_{person.name}"
+    return msgspec.structs.replace(settings, home=home, database_schema=schema, budgets=budgets)
 
 
 def _hash(token: str) -> bytes:

@@ -93,7 +93,9 @@ async def open_client(
         settings, transport or partial(open_http, settings, http, workers=workers), workers
     )
     catalog = settings.load_catalog()
-    database = await open_database(settings.home / DATABASE_NAME, settings.database_url, workers)
+    database = await open_database(
+        settings.home / DATABASE_NAME, settings.database_url, workers, settings.database_schema
+    )
     owners, owner = database.owners(settings.home / OWNERS), new_id()
     try:
         await workers.run(partial(owners.hold, owner))

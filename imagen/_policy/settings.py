@@ -38,6 +38,7 @@ _IN_NO_KEY = frozenset(" \"'`")
 _UNKNOWN_KEY = re.compile(r"unknown field `\w*(key|secret|token|password)s?`", re.IGNORECASE)
 _KEYS_ELSEWHERE = " Keys are read from the environment only."
 # Such as -2026-04-21, -latest, or :free.
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_-]{0,19}")
 _VERSION = re.compile(r"([-@:](latest|free|\d{4}-?\d\d-?\d\d))+$")
 
 
@@ -96,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     share_secret: Secret | None = None
     content_signer: ContentSigner | None = None
     database_url: Secret | None = None
+    database_schema: str | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, most={"confirm_above_usd": MOST_USD})
@@ -218,6 +220,7 @@ def load_settings(
         share_secret=_read_key(environ, "IMAGEN_SHARE_SECRET"),
         content_signer=_read_signer(environ),
         database_url=_read_database_url(environ),
+        database_schema=_read_schema(environ),
     )
 
 
@@ -314,6 +317,15 @@ def _read_database_url(environ: Mapping[str, str]) -> Secret | None:
         )
     # It may hold a password.
     return Secret(url) if url else None
+
+
+def _read_schema(environ: Mapping[str, str]) -> str | None:
+    name = _text(environ, "IMAGEN_DATABASE_SCHEMA")
+    if name and not _SCHEMA.fullmatch(name):
+        raise ConfigurationError(
+            "IMAGEN_DATABASE_SCHEMA is a name of at most 20 lower-case letters, digits, _ and -."
+        )
+    return name or None
 
 
 def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSettings | None:

@@ -12,8 +12,11 @@ from .database import Database
 __all__ = ["open_database"]
 
 
-async def open_database(path: Path, url: Secret | None, workers: Workers) -> Database:
-    """Opens the PostgreSQL database of the url, or the SQLite file.
+async def open_database(
+    path: Path, url: Secret | None, workers: Workers, schema: str | None = None
+) -> Database:
+    """Open the PostgreSQL database of the url, or the SQLite file. A `schema` of
+    PostgreSQL that is not there is made.
 
     Raises:
         ConfigurationError: the url is wrong, or psycopg is missing.
@@ -28,4 +31,4 @@ async def open_database(path: Path, url: Secret | None, workers: Workers) -> Dat
         raise ConfigurationError(
             'IMAGEN_DATABASE_URL needs the extra "cluster": pip install "imagen-trio[cluster]".'
         ) from error
-    return await open_postgresql(url, workers)
+    return await open_postgresql(url, workers, schema)

@@ -18,6 +18,7 @@ import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
 
 from .._errors import ConfigurationError, StorageError
 from .._system.secret import Secret
@@ -62,7 +63,8 @@ class _Number(Loader):
 class _Server:
     """Address of the database; its password appears in no text."""
 
-    def __init__(self, url: Secret) -> None:
+    def __init__(self, url: Secret, schema: str | None) -> None:
+        self.schema = schema
         self._url = url
         try:
             parts = conninfo_to_dict(url.reveal())
@@ -73,6 +75,9 @@ class _Server:
                 " postgresql://USER:PASSWORD@HOST:PORT/NAME."
             ) from None
         self._password = Secret(str(parts.get("password") or ""))
+        self._options = str(parts.get("options") or "")
+        if schema is not None:
+            self._options += f' -c search_path="{schema}"'
         self.name = (
             f"postgresql://{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
             f"/{parts.get('dbname', '')}"
@@ -87,6 +92,7 @@ class _Server:
             cursor_factory=psycopg.ClientCursor,
             client_encoding="utf8",
             application_name="imagen",
+            options=self._options,
             connect_timeout=5,
             keepalives_idle=5,
             keepalives_interval=2,
@@ -166,32 +172,35 @@ def _has_committed(connection: _Connection, number: str) -> bool:
     return status == "committed"
 
 
-async def open_postgresql(url: Secret, workers: Workers) -> Database:
-    """Connects, and brings the tables up to date.
+async def open_postgresql(url: Secret, workers: Workers, schema: str | None) -> Database:
+    """Connects, and brings the tables of the schema up to date; None is that of
+    the user's `search_path`.
 
     Raises:
         ConfigurationError: the url is none of PostgreSQL.
         StorageError: the server does not answer or let this user in, or a
             newer version of imagen wrote the tables.
     """
-    return Database(await workers.run_serially(partial(PostgresEngine, url)), workers)
+    return Database(await workers.run_serially(partial(PostgresEngine, url, schema)), workers)
 
 
 def _open(server: _Server) -> _Connection:
     try:
         with ExitStack() as undo:
             connection = undo.enter_context(closing(server.connect()))
-            _migrate(connection)
+            _migrate(connection, server.schema)
             undo.pop_all()
     except psycopg.Error as error:
         raise server.broken("opened", error) from error
     return connection
 
 
-def _migrate(connection: _Connection) -> None:
+def _migrate(connection: _Connection, schema: str | None) -> None:
     scripts = sorted(Path(__file__).with_name("postgresql_migrations").glob("*.sql"))
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION,))
+        if schema is not None:
+            _make_schema(connection, schema)
         version = _version(connection)
         if version > len(scripts):
             raise StorageError("The database was written by a newer imagen; update this one.")
@@ -199,6 +208,13 @@ def _migrate(connection: _Connection) -> None:
             connection.execute(script.read_bytes())
         if version < len(scripts):
             connection.execute("UPDATE imagen_version SET version = %s", (len(scripts),))
+
+
+def _make_schema(connection: _Connection, schema: str) -> None:
+    # IF NOT EXISTS asks for the right to make one also where it exists.
+    found = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,))
+    if not found.fetchall():
+        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
 
 
 def _version(connection: _Connection) -> int:
@@ -216,8 +232,8 @@ class PostgresEngine:
     with a SQLite file.
     """
 
-    def __init__(self, url: Secret) -> None:
-        self._server = _Server(url)
+    def __init__(self, url: Secret, schema: str | None = None) -> None:
+        self._server = _Server(url, schema)
         self.name = self._server.name
         self._connection = _open(self._server)
         self._owners = PostgresOwners(self._server)

@@ -25,6 +25,7 @@ from imagen._storage.sql_dialect import bind, translate
 from imagen._system.secret import Secret
 from imagen._system.threads import ThreadWorkers
 from imagen.testing import InlineWorkers, ScriptedTransport
+from imagen_mcp._people import Person, settings_of
 from tests.support.job_provider import Works
 from tests.support.scripted_client import virtual_time
 
@@ -342,6 +343,37 @@ async def test_a_client_with_another_home_finds_the_session(autojump_clock, post
             assert (await other.spending()).images == 3
     assert works.orders == 3
     assert not (tmp_path / "one" / "imagen.sqlite3").exists()
+
+
+async def test_people_of_one_database_have_a_schema_each(autojump_clock, postgresql, tmp_path):
+    # The file of tokens keeps them apart by their homes alone with SQLite.
+    works, url = Works(), Secret(postgresql.new_database())
+    server = msgspec.structs.replace(works.settings(tmp_path), database_url=url)
+    options = {"library": tmp_path / "images", "workers": InlineWorkers(), "clock": virtual_time}
+    transport = lambda access: ScriptedTransport(works.answer)  # noqa: E731
+    anna, berta = (settings_of(Person(name=name), server) for name in ("anna-b", "berta"))
+    async with (
+        imagen.open_client(anna, transport=transport, **options) as hers,
+        imagen.open_client(berta, transport=transport, **options) as others,
+    ):
+        session = hers.start_session("x", n=1, model="sync-1")
+        await session.wait_finished()
+        assert await others.sessions.list() == []
+        assert (await others.spending()).images == 0
+        with pytest.raises(imagen.SessionNotFoundError):
+            await others.sessions.follow(session.id)
+    async with imagen.open_client(anna, transport=transport, **options) as hers:
+        assert (await hers.spending()).images == 1
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", 'a"b', "a;", "a" * 21])
+def test_a_schema_has_a_plain_name(name, tmp_path):
+    given = {"IMAGEN_HOME": str(tmp_path), "IMAGEN_DATABASE_SCHEMA": name}
+    if name:
+        with pytest.raises(imagen.ConfigurationError, match="IMAGEN_DATABASE_SCHEMA"):
+            imagen.load_settings(given)
+    else:
+        assert imagen.load_settings(given).database_schema is None
 
 
 async def test_without_psycopg_the_extra_is_named(monkeypatch, tmp_path):

@@ -150,10 +150,10 @@ def _prepare(
         server = make_server(settings, close_seconds=seconds, read_only=read_only)
         return partial(_serve_stdio, server, End(front, _STDIO_LEAVE_SECONDS, seconds))
     # Here, as a missing hypercorn is better reported before anything is opened.
-    from ._http import MountedApps, auth_settings
+    from ._http import MountedApps, auth_settings, read_replica_key
     from ._people import read_people
 
-    people = read_people()
+    people, key = read_people(), read_replica_key()
     doors = MountedApps(settings)
     server = make_server(
         settings,
@@ -163,9 +163,10 @@ def _prepare(
         read_only=read_only,
         people=people,
         auth=auth_settings(http) if people else None,
+        replica_key=key,
     )
     end = End(front, _HTTP_LEAVE_SECONDS, seconds)
-    return partial(_serve_http, server, doors, settings, http, end)
+    return partial(_serve_http, server, doors, settings, http, end, is_replica=key is not None)
 
 
 def _seconds_left(settings: imagen.Settings, front: Front) -> float:
@@ -219,6 +220,8 @@ async def _serve_http(
     settings: imagen.Settings,
     address: tuple[str, int],
     end: End,
+    *,
+    is_replica: bool,
 ) -> None:
     from ._http import serve_http
 
@@ -239,6 +242,7 @@ async def _serve_http(
             server,
             address,
             doors=doors,
+            is_replica=is_replica,
             stop=stopping.wait,
             on_listening=partial(_say_where, settings),
             end_seconds=end.longest_seconds,

@@ -27,12 +27,13 @@ from ._issuer import read_issuer
 from ._metrics import metrics_route
 from ._subscribers import open_metrics, open_watched_client
 
-__all__ = ["MountedApps", "auth_settings", "serve_http"]
+__all__ = ["MountedApps", "auth_settings", "read_replica_key", "serve_http"]
 
 # Event streams stay open as long as the client likes; a stop waits this long
 # for replies in flight.
 _GRACE_SECONDS = 1.0
 _PATH = "/mcp"
+_LEAST_KEY = 32
 
 
 class MountedApps:
@@ -112,6 +113,22 @@ def auth_settings(address: tuple[str, int]) -> AuthSettings:
         ) from None
 
 
+def read_replica_key() -> bytes | None:
+    """Return the key that the replicas behind one load balancer share; None if
+    this server is the only one.
+
+    Raises:
+        ConfigurationError: it is too short.
+    """
+    key = os.environ.get("IMAGEN_MCP_REPLICA_KEY", "").strip().encode()
+    if key and len(key) < _LEAST_KEY:
+        raise imagen.ConfigurationError(
+            f"IMAGEN_MCP_REPLICA_KEY has fewer than {_LEAST_KEY} characters: set the same random"
+            " text on each replica, e.g. what `openssl rand -hex 32` prints."
+        )
+    return key or None
+
+
 def _host_port(address: tuple[str, int]) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -148,20 +165,24 @@ async def serve_http(
     address: tuple[str, int],
     *,
     doors: MountedApps,
+    is_replica: bool = False,
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str], None],
     end_seconds: float = 60.0,
 ) -> None:
     """Serve until `stop` returns; `on_listening` gets the URL, with the port
     that the system chose for port 0. The client may take `end_seconds` to
-    close.
+    close. A replica keeps nothing between two requests, as the next one may
+    reach another.
     """
     config = hypercorn.config.Config()
     config.bind = [_host_port(address)]
     config.graceful_timeout = _GRACE_SECONDS
     config.shutdown_timeout = end_seconds
     config.loglevel = "WARNING"
-    app = server.streamable_http_app(host=address[0], streamable_http_path=_PATH)
+    app = server.streamable_http_app(
+        host=address[0], streamable_http_path=_PATH, stateless_http=is_replica
+    )
     app.add_route("/health", _say_health)
     doors.mount(app)
     # The SDK's type of an ASGI application is Starlette's, which hypercorn's

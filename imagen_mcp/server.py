@@ -11,6 +11,7 @@ import msgspec
 import trio
 from mcp.server import MCPServer
 from mcp.server.auth.settings import AuthSettings
+from mcp.server.request_state import RequestStateSecurity
 from mcp.types import Icon, ToolAnnotations
 
 import imagen
@@ -121,6 +122,7 @@ def make_server(
     read_only: bool = False,
     people: Sequence[Person] = (),
     auth: AuthSettings | None = None,
+    replica_key: bytes | None = None,
 ) -> MCPServer[ServerState]:
     """A server whose client is opened by `open_client` for as long as the
     server's lifespan.
@@ -129,7 +131,8 @@ def make_server(
     its own user. When the server ends, what is in flight gets `close_seconds`
     to finish; None leaves that to the client's settings. With `read_only` no
     tool changes anything. Over HTTP, `people` with `auth` are let in by their
-    tokens only, each with a home of their own.
+    tokens only, each with a home of their own. Servers with the same
+    `replica_key` take the answers to each other's questions.
 
     Raises:
         ConfigurationError: the user's table of models or choice of tools is
@@ -177,6 +180,9 @@ def make_server(
             make_view(),
         ],
         auth=auth,
+        request_state_security=(
+            None if replica_key is None else RequestStateSecurity(keys=[replica_key])
+        ),
         token_verifier=None if auth is None else _verifier(people, auth),
         # The SDK configures logging for the whole process, at INFO.
         log_level="WARNING",

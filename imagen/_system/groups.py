@@ -13,7 +13,8 @@ Item = TypeVar("Item")
 
 
 class Groups(Generic[Item]):
-    """Groups of items; `process` gets one group at a time.
+    """Groups of items, each of at most `most`; `process` gets one group at a
+    time.
 
     The first item of a group leads. Its task waits until the group before has
     ended, processes all items that joined meanwhile, and wakes their tasks
@@ -21,10 +22,15 @@ class Groups(Generic[Item]):
     """
 
     def __init__(
-        self, process: Callable[[Sequence[Item]], Awaitable[None]], *, seconds: float
+        self,
+        process: Callable[[Sequence[Item]], Awaitable[None]],
+        *,
+        seconds: float,
+        most: int | None = None,
     ) -> None:
         self._process = process
         self._seconds = seconds
+        self._most = most
         self._joining: _Group[Item] = _Group()
         self._processing = trio.Lock()
 
@@ -35,6 +41,8 @@ class Groups(Generic[Item]):
         A cancellation does not interrupt it. An exception of `process` is
         raised in the leading task, and the others get False.
         """
+        if len(self._joining.items) == self._most:
+            self._joining = _Group()
         group = self._joining
         group.items.append(item)
         if len(group.items) == 1:
@@ -49,15 +57,19 @@ class Groups(Generic[Item]):
         try:
             with trio.move_on_after(self._seconds, shield=True):
                 async with self._processing:
-                    self._joining = _Group()
+                    self._close(group)
                     await self._process(group.items)
                     group.processed = True
         finally:
-            if self._joining is group:
-                # Its turn did not come: the next item leads a new group.
-                self._joining = _Group()
+            # Its turn may not have come.
+            self._close(group)
             for task in group.waiting:
                 trio.lowlevel.reschedule(task)
+
+    def _close(self, group: _Group[Item]) -> None:
+        """Have the next item lead a new group."""
+        if self._joining is group:
+            self._joining = _Group()
 
 
 class _Group(Generic[Item]):

@@ -31,6 +31,29 @@ async def test_items_that_come_meanwhile_are_one_group(autojump_clock):
     assert [round(moment, 3) for moment in ended] == [1, 2, 2, 2, 3]
 
 
+async def test_a_full_group_does_not_wait_for_what_comes_after_it(autojump_clock):
+    seen: list[list[int]] = []
+    ended: dict[int, float] = {}
+
+    async def process(items):
+        seen.append(list(items))
+        await trio.sleep(1)
+
+    groups = Groups(process, seconds=30, most=2)
+
+    async def join(number):
+        await trio.sleep(number / 10)
+        assert await groups.join(number)
+        ended[number] = trio.current_time() - began
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(6):
+            nursery.start_soon(join, number)
+    assert seen == [[0], [1, 2], [3, 4], [5]]
+    assert [round(ended[number]) for number in range(6)] == [1, 2, 2, 3, 3, 4]
+
+
 async def test_a_cancellation_waits_for_the_group(autojump_clock):
     done: list[int] = []
 

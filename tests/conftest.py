@@ -32,19 +32,41 @@ def postgresql() -> Iterator[Server]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each engine in turn, in place of the SQLite file that a test opens: one
-    PostgreSQL database for each path.
+    PostgreSQL schema for each path.
     """
     if request.param == "postgresql":
-        server: Server = request.getfixturevalue("postgresql")
-        urls: dict[Path, Secret] = {}
-
-        async def open_other(cls: type[Database], path: Path, workers: Workers) -> Database:
-            from imagen._storage.postgresql import PostgresEngine
-
-            if path not in urls:
-                urls[path] = Secret(server.new_database())
-            engine = await workers.run_serially(lambda: PostgresEngine(urls[path]))
-            return cls(engine, workers)
-
-        monkeypatch.setattr(Database, "open", classmethod(open_other))
+        use_postgresql(monkeypatch, request.getfixturevalue("postgresql"))
     return request.param
+
+
+@pytest.fixture
+def on_postgresql(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL in place of each SQLite file."""
+    use_postgresql(monkeypatch, postgresql)
+
+
+def use_postgresql(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """Open a schema of a server in place of each SQLite file."""
+    urls: dict[Path, Secret] = {}
+
+    async def open_other(cls: type[Database], path: Path, workers: Workers) -> Database:
+        from imagen._storage.postgresql import PostgresEngine
+
+        if path not in urls:
+            urls[path] = Secret(server.new_schema())
+        engine = await workers.run_serially(lambda: PostgresEngine(urls[path]))
+        return cls(engine, workers)
+
+    monkeypatch.setattr(Database, "open", classmethod(open_other))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs PostgreSQL, and leave out what is of SQLite alone."""
+    wanted: list[pytest.Item] = []
+    for item in items:
+        engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
+        if engine == "postgresql" or "postgresql" in getattr(item, "fixturenames", ()):
+            item.add_marker("postgresql")
+        if engine != "postgresql" or item.get_closest_marker("sqlite") is None:
+            wanted.append(item)
+    items[:] = wanted

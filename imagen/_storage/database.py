@@ -143,6 +143,10 @@ class Engine(Protocol):
         """Return the rows of a query."""
         ...
 
+    def prepare(self, statements: Sequence[Statement]) -> None:
+        """Run statements on this connection, and on each that replaces it."""
+        ...
+
     def back_up(self, target: Path) -> None:
         """Write a copy to a new file."""
         ...
@@ -189,11 +193,7 @@ class Database:
         """
         kept = list(statements)
 
-        def run(transaction: Transaction) -> None:
-            for sql, values in kept:
-                transaction.change(sql, values)
-
-        await self.transact(run)
+        await self.transact(lambda transaction: _run_all(transaction, kept))
 
     async def transact(self, work: Callable[[Transaction], Result]) -> Result:
         """Run `work` in an exclusive transaction and return its result once
@@ -240,6 +240,16 @@ class Database:
         """
         return await self._workers.run_serially(lambda: self._engine.look(work))
 
+    async def prepare(self, statements: Iterable[Statement]) -> None:
+        """Run statements that concern this connection alone; where it breaks,
+        the next one has them too.
+
+        Raises:
+            StorageError: they could not be run.
+        """
+        kept = list(statements)
+        await self._workers.run_serially(lambda: self._engine.prepare(kept))
+
     async def back_up(self, target: Path) -> None:
         """Write a copy of the whole database to a new file.
 
@@ -284,6 +294,11 @@ class Database:
                 work.error.__cause__ = error
 
 
+def _run_all(transaction: Transaction, statements: Sequence[Statement]) -> None:
+    for sql, values in statements:
+        transaction.change(sql, values)
+
+
 class SqliteEngine:
     """SQLite file."""
 
@@ -312,6 +327,9 @@ class SqliteEngine:
                 raise
         except sqlite3.Error as error:
             raise _broken(self._path, "written", error) from error
+
+    def prepare(self, statements: Sequence[Statement]) -> None:
+        self.execute([Work(lambda transaction: _run_all(transaction, statements))])
 
     def back_up(self, target: Path) -> None:
         try:

@@ -6,6 +6,7 @@ of the asynchronous drivers runs on Trio.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -23,9 +24,10 @@ from psycopg.sql import SQL, Identifier
 from .._errors import ConfigurationError, StorageError
 from .._system.secret import Secret
 from .._system.threads import Workers
-from .database import NO_VALUES, Database, Row, Transaction, Work, no_value
+from .database import NO_VALUES, Database, Row, Statement, Transaction, Value, Work, no_value
 from .owners import Owners
-from .sql_dialect import bind, translate
+from .sql_dialect import bind, find_words, translate
+from .word_index import Document, Tokenizer, image_document, prompt_document
 
 __all__ = ["PostgresEngine", "PostgresOwners", "open_postgresql"]
 
@@ -44,6 +46,40 @@ _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, %s))"
 _TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
 # SQLSTATE: the class of SQL that is not known, and what is in it for rights.
 _NO_SQL, _NOT_ALLOWED = "42", "42501"
+
+# No character, and in no text.
+_NOWHERE = "\uffff"
+# Statements whose triggers queue images, or that queue prompts, to be indexed.
+_INDEXED_TABLE = re.compile(
+    r"\b(?:INTO|UPDATE|DELETE FROM) (images|collections|collection_images|prompt_search)\b"
+)
+_AT_ONCE = 500
+_IMAGES_TO_INDEX = f"""
+SELECT images.number, request, revised_prompt, tags, notes, provider, model, width, height, seed,
+    rating, cost_nanousd, trashed_at, fingerprint, (
+        SELECT string_agg(collection_id, ' ') FROM collection_images
+        WHERE collection_images.number = images.number
+    )
+FROM images_unindexed JOIN images USING (number) LIMIT {_AT_ONCE}
+"""
+_INDEX_IMAGES = """
+WITH documents AS (
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS one (number, terms, words)
+), indexed AS (
+    DELETE FROM images_unindexed USING documents WHERE images_unindexed.number = documents.number
+)
+INSERT INTO image_search SELECT number, terms::tsvector, words FROM documents
+ON CONFLICT (rowid) DO UPDATE SET terms = excluded.terms, words = excluded.words
+"""
+_PROMPTS_TO_INDEX = f"""
+SELECT rowid, name, text, tags, notes FROM prompt_search WHERE terms IS NULL LIMIT {_AT_ONCE}
+"""
+_INDEX_PROMPTS = """
+UPDATE prompt_search SET terms = documents.terms::tsvector, words = documents.words
+FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS documents (number, terms, words)
+WHERE rowid = documents.number
+"""
+_DocumentOf = Callable[[Row, Tokenizer], Document]
 
 
 class _NotInPostgres(OverflowError):
@@ -132,17 +168,59 @@ class _Cursor:
 
 
 class _Translating:
-    """Connection that takes the SQL of SQLite."""
+    """Connection that takes the SQL of SQLite. `changed` are the tables whose
+    triggers may have queued rows to be indexed.
+    """
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: _Connection, tokenizer: Tokenizer) -> None:
         self._connection = connection
+        self._tokenizer = tokenizer
+        self.changed: set[str] = set()
 
     def execute(self, sql: str, values: Row, /) -> _Cursor:
-        sql = translate(sql)
+        if found := _INDEXED_TABLE.search(sql):
+            self.changed.add(found[1])
+        sql, values = find_words(translate(sql), values, self._tokenizer)
         try:
             return _Cursor(self._connection.execute(sql.encode(), bind(sql, values)))
         except psycopg.DataError as error:
             raise _NotInPostgres(str(error)) from error
+
+    def index_words(self) -> None:
+        """Index what statements have changed, in the transaction that they are
+        in.
+        """
+        if self.changed - {"prompt_search"}:
+            self._index(_IMAGES_TO_INDEX, _INDEX_IMAGES, image_document)
+        if "prompt_search" in self.changed:
+            self._index(_PROMPTS_TO_INDEX, _INDEX_PROMPTS, prompt_document)
+
+    def _index(self, source: str, index: str, document_of: _DocumentOf) -> None:
+        while True:
+            rows = self._connection.execute(source.encode()).fetchall()
+            if rows:
+                documents = [document_of(row, self._tokenizer) for row in rows]
+                columns = [list(column) for column in zip(*map(_columns, documents), strict=True)]
+                self._connection.execute(index.encode(), columns)
+            if len(rows) < _AT_ONCE:
+                return
+
+
+class _Reading(_Translating):
+    """The same for queries: with SQLite a text with NUL is found nowhere, but
+    is no error.
+    """
+
+    def execute(self, sql: str, values: Row, /) -> _Cursor:
+        return super().execute(sql, [_findable(value) for value in values])
+
+
+def _findable(value: Value) -> Value:
+    return value.replace("\0", _NOWHERE) if isinstance(value, str) else value
+
+
+def _columns(document: Document) -> tuple[int, str, str]:
+    return document.number, document.terms, document.words
 
 
 class _Commit:
@@ -150,8 +228,9 @@ class _Commit:
     whether it has happened.
     """
 
-    def __init__(self, group: Sequence[Work]) -> None:
+    def __init__(self, group: Sequence[Work], tokenizer: Tokenizer) -> None:
         self._group = group
+        self._tokenizer = tokenizer
         self._number: str | None = None
 
     def __call__(self, connection: _Connection) -> None:
@@ -160,8 +239,10 @@ class _Commit:
         with connection.transaction():
             ((_, number),) = connection.execute(_BEGIN, (_WRITER,)).fetchall()
             self._number = str(number)
+            translating = _Translating(connection, self._tokenizer)
             for work in self._group:
-                work.call(Transaction(_Translating(connection)))
+                work.call(Transaction(translating))
+            translating.index_words()
 
 
 def _has_committed(connection: _Connection, number: str) -> bool:
@@ -184,18 +265,18 @@ async def open_postgresql(url: Secret, workers: Workers, schema: str | None) -> 
     return Database(await workers.run_serially(partial(PostgresEngine, url, schema)), workers)
 
 
-def _open(server: _Server) -> _Connection:
+def _open(server: _Server, tokenizer: Tokenizer) -> _Connection:
     try:
         with ExitStack() as undo:
             connection = undo.enter_context(closing(server.connect()))
-            _migrate(connection, server.schema)
+            _migrate(connection, server.schema, tokenizer)
             undo.pop_all()
     except psycopg.Error as error:
         raise server.broken("opened", error) from error
     return connection
 
 
-def _migrate(connection: _Connection, schema: str | None) -> None:
+def _migrate(connection: _Connection, schema: str | None, tokenizer: Tokenizer) -> None:
     scripts = sorted(Path(__file__).with_name("postgresql_migrations").glob("*.sql"))
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION,))
@@ -207,6 +288,9 @@ def _migrate(connection: _Connection, schema: str | None) -> None:
         for script in scripts[version:]:
             connection.execute(script.read_bytes())
         if version < len(scripts):
+            indexing = _Translating(connection, tokenizer)
+            indexing.changed.add("images")
+            indexing.index_words()
             connection.execute("UPDATE imagen_version SET version = %s", (len(scripts),))
 
 
@@ -235,15 +319,17 @@ class PostgresEngine:
     def __init__(self, url: Secret, schema: str | None = None) -> None:
         self._server = _Server(url, schema)
         self.name = self._server.name
-        self._connection = _open(self._server)
+        self._tokenizer = Tokenizer()
+        self._connection = _open(self._server, self._tokenizer)
         self._owners = PostgresOwners(self._server)
+        self._prepared: list[Statement] = []
 
     def owners(self, folder: Path) -> Owners:
         return self._owners
 
     def execute(self, group: Sequence[Work]) -> None:
         try:
-            self._patiently("written", _Commit(group))
+            self._patiently("written", _Commit(group, self._tokenizer))
         except StorageError as error:
             if len(group) > 1 and _is_unknown(error.__cause__):
                 # The others of the group are not to suffer from it.
@@ -254,12 +340,14 @@ class PostgresEngine:
         def run(connection: _Connection) -> Result:
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                return work(Transaction(_Translating(connection)))
+                return work(Transaction(_Reading(connection, self._tokenizer)))
 
         return self._read(run)
 
     def fetch(self, sql: str, values: Row) -> list[Row]:
-        return self._read(lambda one: _Translating(one).execute(sql, values).fetchall())
+        return self._read(
+            lambda one: _Reading(one, self._tokenizer).execute(sql, values).fetchall()
+        )
 
     def _read(self, run: Callable[[_Connection], Result]) -> Result:
         try:
@@ -284,13 +372,24 @@ class PostgresEngine:
     def _connect_again(self) -> None:
         # First known as open again, then at work.
         self._owners.keep()
-        self._connection = self._server.connect()
+        connection = self._server.connect()
+        self._run_prepared(connection)
+        self._connection = connection
+
+    def prepare(self, statements: Sequence[Statement]) -> None:
+        self._prepared += statements
+        self._patiently("written", self._run_prepared)
+
+    def _run_prepared(self, connection: _Connection) -> None:
+        for sql, values in self._prepared:
+            _Translating(connection, self._tokenizer).execute(sql, values)
 
     def back_up(self, target: Path) -> None:
         raise StorageError("A PostgreSQL database is backed up with pg_dump, and not by imagen.")
 
     def close(self) -> None:
         self._connection.close()
+        self._tokenizer.close()
 
 
 class PostgresOwners:

@@ -24,9 +24,16 @@ from ._rows import COLUMNS, read_image
 __all__ = ["Collection", "Collections"]
 
 _LONGEST_NAME = 100
-_COLUMNS = "inner.id, inner.name, outer.name, inner.notes, inner.images, inner.created_at"
+_COLUMNS = "one.id, one.name, above.name, one.notes, one.images, one.created_at"
 _TOP = "coalesce(parent_id, '') = ''"
-_FROM = "FROM collections AS inner LEFT JOIN collections AS outer ON outer.id = inner.parent_id"
+_FROM = "FROM collections AS one LEFT JOIN collections AS above ON above.id = one.parent_id"
+
+_RENAME = """
+UPDATE collections SET name = ?1 WHERE id = ?2 AND NOT EXISTS (
+    SELECT 1 FROM collections AS other WHERE other.name = ?1 AND other.id <> ?2
+    AND coalesce(other.parent_id, '') = coalesce(collections.parent_id, '')
+)
+"""
 
 
 class Collection(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +83,13 @@ class Collections:
         """
         outer, slash, inner = name.rpartition("/")
         # Without an outer collection of that name nothing matches: NULL equals
-        # nothing. The plus takes the type from the id, as the index on an
+        # nothing. The empty text takes the type from the id, as the index on an
         # expression has none.
-        within = f"(SELECT +id FROM collections WHERE {_TOP} AND name = ?1)" if slash else "''"
+        within = f"(SELECT id || '' FROM collections WHERE {_TOP} AND name = ?1)" if slash else "''"
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} {_FROM} WHERE coalesce(inner.parent_id, '') = {within} AND"
-            f" inner.name = ?2 AND ?1 IS NOT NULL UNION ALL SELECT {_COLUMNS} {_FROM} WHERE"
-            " inner.id = ?3",
+            f"SELECT {_COLUMNS} {_FROM} WHERE coalesce(one.parent_id, '') = {within} AND"
+            f" one.name = ?2 AND ?1 IS NOT NULL UNION ALL SELECT {_COLUMNS} {_FROM} WHERE"
+            " one.id = ?3",
             (outer, inner, name),
         )
         if not rows:
@@ -94,17 +101,17 @@ class Collections:
     async def list(self) -> Sequence[Collection]:
         """Return all collections, by name."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} {_FROM} ORDER BY coalesce(outer.name, inner.name), outer.name IS"
-            " NOT NULL, inner.name"
+            f"SELECT {_COLUMNS} {_FROM} ORDER BY coalesce(above.name, one.name), above.name IS"
+            " NOT NULL, one.name"
         )
         return [_read(row) for row in rows]
 
     async def of_image(self, image: ImageRef) -> Sequence[Collection]:
         """Return the collections that contain an image."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} {_FROM} WHERE inner.id IN (SELECT collection_id FROM"
+            f"SELECT {_COLUMNS} {_FROM} WHERE one.id IN (SELECT collection_id FROM"
             " collection_images WHERE number = (SELECT number FROM images WHERE id = ?)) ORDER BY"
-            " inner.name",
+            " one.name",
             (ids_of(image)[0],),
         )
         return [_read(row) for row in rows]
@@ -137,9 +144,7 @@ class Collections:
             )
 
         def rename(transaction: Transaction) -> int:
-            return transaction.change(
-                "UPDATE OR IGNORE collections SET name = ? WHERE id = ?", (parts[0], found.id)
-            )
+            return transaction.change(_RENAME, (parts[0], found.id))
 
         if not await self._database.transact(rename):
             raise InvalidRequestError(f"The collection {new_name!r} already exists.")

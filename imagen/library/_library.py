@@ -44,7 +44,7 @@ _MADE_OF = f"""
 SELECT images.number, {COLUMNS} FROM image_search
 CROSS JOIN images ON images.number = image_search.rowid
 WHERE image_search MATCH ?1 AND image_search.rowid > ?2
-AND (?3 IS NULL OR json_extract(request, '$.seed') = ?3)
+AND (?3 IS NULL OR CAST(json_extract(request, '$.seed') AS NUMERIC) = ?3)
 AND images.id NOT IN (SELECT value FROM json_each(?4))
 AND NOT EXISTS (
     SELECT 1 FROM attempts WHERE attempts.id = images.attempt_id AND attempts.batch_id = ?5

@@ -11,6 +11,8 @@ from imagen.library._rows import row_of
 from tests.support.images import PNG, png
 from tests.support.library import open_shelf
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 async def test_an_image_comes_in_once(tmp_path):
     async with open_shelf(tmp_path) as shelf:

@@ -13,6 +13,8 @@ from tests.support.images import png
 from tests.support.library import open_shelf
 from tests.support.scripted_client import FakeProvider, open_test_client
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 async def kinds(library: imagen.library.Library) -> list[str]:
     return [finding.kind for finding in await library.check()]

@@ -9,6 +9,8 @@ import pytest
 import imagen
 from tests.support.library import open_shelf
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 async def test_images_stay_in_the_order_of_the_collection(tmp_path):
     async with open_shelf(tmp_path) as shelf:
@@ -108,6 +110,7 @@ async def test_a_lineage_that_bites_its_tail_ends(tmp_path):
         assert (await shelf.library.lineage("c" * 16)).children == ()
 
 
+@pytest.mark.sqlite
 async def test_a_long_line_is_no_trouble(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         parent = None
@@ -118,6 +121,7 @@ async def test_a_long_line_is_no_trouble(tmp_path):
         assert (await shelf.library.lineage(f"{5:016x}")).image.id == f"{0:016x}"
 
 
+@pytest.mark.sqlite
 async def test_no_collection_is_looked_for_one_by_one(tmp_path, monkeypatch):
     plans: list[str] = []
     fetch = imagen._storage.database.SqliteEngine.fetch

@@ -268,6 +268,17 @@ class Model:
 @settings(deadline=None, max_examples=60)
 @given(STEPS)
 def test_a_library_is_what_was_done_to_it(steps):
+    do_and_compare(steps)
+
+
+@pytest.mark.usefixtures("on_postgresql")
+@settings(deadline=None, max_examples=6)
+@given(STEPS)
+def test_a_library_on_postgresql_is_what_was_done_to_it(steps):
+    do_and_compare(steps)
+
+
+def do_and_compare(steps):
     async def main() -> None:
         with tempfile.TemporaryDirectory() as home:
             async with open_shelf(Path(home)) as shelf, trio.open_nursery() as nursery:

@@ -13,6 +13,8 @@ import imagen
 from tests.support.custom_provider import Atelier, open_atelier
 from tests.support.images import PNG
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")
 
 

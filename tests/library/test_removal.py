@@ -12,6 +12,8 @@ from tests.support.images import PNG
 from tests.support.library import open_shelf
 from tests.support.scripted_client import FakeProvider, open_test_client
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 DAY = 86_400.0
 
 

@@ -30,6 +30,7 @@ async def found(shelf: Shelf, query: str, **filters: object) -> list[str]:
     return [image.prompt for image in await shelf.library.search(query, **filters)]
 
 
+@pytest.mark.usefixtures("engine")
 async def test_all_words_must_be_there_in_any_order(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         await shelf.list_row(prompt="A neon lighthouse, at dusk")
@@ -46,6 +47,7 @@ async def test_all_words_must_be_there_in_any_order(tmp_path):
         assert await found(shelf, "light") == []
 
 
+@pytest.mark.usefixtures("engine")
 async def test_accents_and_scripts_without_spaces_are_found(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         await shelf.list_row(prompt="un café à Orléans")
@@ -57,6 +59,7 @@ async def test_accents_and_scripts_without_spaces_are_found(tmp_path):
         assert await found(shelf, "🏠") == ["a 🏠 on a hill"]
 
 
+@pytest.mark.usefixtures("engine")
 async def test_revised_prompts_tags_and_notes_are_searched_too(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         image = await shelf.list_row(prompt="a", revised_prompt="An ancient harbour")
@@ -69,6 +72,7 @@ async def test_revised_prompts_tags_and_notes_are_searched_too(tmp_path):
         assert await found(shelf, "best") == await found(shelf, "calendar") == []
 
 
+@pytest.mark.usefixtures("engine")
 async def test_filters_are_not_found_as_words(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         image = await shelf.list_row(prompt="a cat", seed=7)
@@ -221,9 +225,23 @@ SEARCHES = st.tuples(
 )
 
 
+AGREE = given(IMAGES, st.lists(SEARCHES, max_size=8), st.integers(1, 5), st.booleans())
+
+
 @settings(deadline=None, max_examples=60)
-@given(IMAGES, st.lists(SEARCHES, max_size=8), st.integers(1, 5), st.booleans())
+@AGREE
 def test_pages_agree_with_a_list_in_memory(found, searches, limit, value_by_value):
+    compare_pages(found, searches, limit, value_by_value)
+
+
+@pytest.mark.usefixtures("on_postgresql")
+@settings(deadline=None, max_examples=8)
+@AGREE
+def test_pages_of_postgresql_agree_with_a_list_in_memory(found, searches, limit, value_by_value):
+    compare_pages(found, searches, limit, value_by_value)
+
+
+def compare_pages(found, searches, limit, value_by_value):
     async def main() -> None:
         with tempfile.TemporaryDirectory() as home:
             async with open_shelf(Path(home)) as shelf:
@@ -271,6 +289,7 @@ async def _all_pages(
 # --- cursors ------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("engine")
 async def test_a_page_goes_on_though_its_last_image_was_deleted(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.list_row(day=day) for day in range(4)]
@@ -297,6 +316,7 @@ async def test_a_page_of_no_length_is_refused(tmp_path, limit):
             await shelf.library.list(limit=limit)
 
 
+@pytest.mark.usefixtures("engine")
 async def test_images_of_one_moment_are_all_there(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.list_row() for _ in range(50)]
@@ -309,6 +329,7 @@ async def test_images_of_one_moment_are_all_there(tmp_path):
         assert {image.id async for image in shelf.library.find()} == {image.id for image in images}
 
 
+@pytest.mark.usefixtures("engine")
 async def test_find_goes_through_all_pages(tmp_path, monkeypatch):
     monkeypatch.setattr("imagen.library._library._PAGE", 3)
     async with open_shelf(tmp_path) as shelf:
@@ -390,6 +411,7 @@ async def test_what_no_image_can_be_like_finds_none_or_is_refused_in_a_sentence(
             )
 
 
+@pytest.mark.usefixtures("engine")
 async def test_an_id_that_is_no_text_names_no_image(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         await shelf.add()
@@ -420,6 +442,7 @@ async def test_a_word_is_found_however_its_letters_are_written(tmp_path, word):
             assert len(await shelf.library.list(tags=[form])) == len(forms)
 
 
+@pytest.mark.usefixtures("engine")
 async def test_the_path_of_a_file_leads_to_its_image(tmp_path):
     async with imagen.open_client(imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})) as client:
         made = await client.generate("a boat", model="sketch", size="64x64")

@@ -32,6 +32,7 @@ async def days(shelf: Shelf, *query: str, **filters: object) -> dict[str, int]:
     return {day.isoformat(): images for day, images in found.days}
 
 
+@pytest.mark.usefixtures("engine")
 async def test_days_are_counted_in_utc(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         midnight = datetime.timedelta(hours=12)
@@ -40,6 +41,7 @@ async def test_days_are_counted_in_utc(tmp_path):
         assert await days(shelf) == {"2026-11-02": 1, "2026-11-01": 2}
 
 
+@pytest.mark.usefixtures("engine")
 async def test_the_trash_is_counted_apart_and_deletion_leaves_no_empty_day(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         first, second, third = [await add(shelf, day) for day in (0, 0, 1)]
@@ -53,6 +55,7 @@ async def test_the_trash_is_counted_apart_and_deletion_leaves_no_empty_day(tmp_p
         assert second is not None
 
 
+@pytest.mark.usefixtures("engine")
 async def test_words_and_filters_leave_the_days_that_match(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         await add(shelf, 0, prompt="a red door", rating=4)
@@ -70,6 +73,7 @@ async def test_words_and_filters_leave_the_days_that_match(tmp_path):
         assert list(await days(shelf, until=NOON + datetime.timedelta(seconds=1))) == ["2026-11-01"]
 
 
+@pytest.mark.usefixtures("engine")
 async def test_images_of_a_day_are_found_by_their_position(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         made = [await add(shelf, second / 86400) for second in range(30)]
@@ -109,13 +113,27 @@ async def test_a_wrong_position_is_refused(tmp_path, bad):
             await shelf.library.of_day(DAY, **bad)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
+CHANGES = given(
     steps=st.lists(
         st.tuples(st.sampled_from(("add", "trash", "restore", "delete")), st.integers(0, 4))
     )
 )
+
+
+@settings(max_examples=25, deadline=None)
+@CHANGES
 def test_the_counts_are_those_of_the_images_after_any_changes(steps):
+    count_after(steps)
+
+
+@pytest.mark.usefixtures("on_postgresql")
+@settings(max_examples=6, deadline=None)
+@CHANGES
+def test_the_counts_of_postgresql_are_those_of_the_images(steps):
+    count_after(steps)
+
+
+def count_after(steps):
     async def run(folder: Path) -> None:
         async with open_shelf(folder) as shelf:
             made: list[imagen.Image] = []

@@ -50,7 +50,7 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._databases = 0
+        self._databases = self._schemas = 0
         self._process: subprocess.Popen[bytes] | None = None
         subprocess.run(
             [tool("initdb"), "-D", self._data, "-U", "imagen", "-A", "trust", "-E", "UTF8", "-N"],
@@ -116,6 +116,17 @@ class Server:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self.url(name)
+
+    def new_schema(self) -> str:
+        """Create an empty schema and return the url of a database that has only
+        this one: half the time of a database.
+        """
+        import psycopg
+
+        self._schemas += 1
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA test_{self._schemas}")
+        return f"{self.url('postgres')}?options=-csearch_path%3Dtest_{self._schemas}"
 
 
 @contextmanager

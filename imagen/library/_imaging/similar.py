@@ -55,7 +55,10 @@ SELECT images.number, images.sha256, (
 WHERE images_unhashed.number < ? ORDER BY images_unhashed.number DESC LIMIT ?
 """
 # A deleted image gets no hash.
-_KEEP = "INSERT OR REPLACE INTO image_hashes SELECT number, ? FROM images WHERE number = ?"
+_KEEP = (
+    "INSERT INTO image_hashes SELECT number, ? FROM images WHERE number = ?"
+    " ON CONFLICT (number) DO UPDATE SET phash = excluded.phash"
+)
 _HASHED = "DELETE FROM images_unhashed WHERE number = ?"
 _HASH_OF = (
     "SELECT phash FROM images JOIN image_hashes ON image_hashes.number = images.number WHERE id = ?"

@@ -87,15 +87,20 @@ RETURNING sha256, media_type, state, tries
 _ENQUEUE = """
 INSERT INTO publications (sha256, store, media_type, next_try_at, queued_at)
 VALUES (?1, ?2, ?3, ?4, ?4)
-ON CONFLICT DO UPDATE SET
+ON CONFLICT (sha256, store) DO UPDATE SET
     state = 'queued',
-    tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
+    tries = CASE
+        WHEN publications.next_try_at IS NULL OR publications.last_error IS NOT NULL THEN 0
+        ELSE publications.tries
+    END,
     next_try_at = CASE
-        WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN ?4 ELSE next_try_at
+        WHEN publications.next_try_at IS NULL OR publications.last_error IS NOT NULL THEN ?4
+        ELSE publications.next_try_at
     END,
     last_error = NULL,
     queued_at = ?4
-WHERE state IN ('failed', 'removing', 'removed') OR last_error IS NOT NULL
+WHERE publications.state IN ('failed', 'removing', 'removed')
+    OR publications.last_error IS NOT NULL
 """
 _REMOVE = """
 UPDATE publications SET

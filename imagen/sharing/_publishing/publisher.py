@@ -209,7 +209,7 @@ class Publisher:
             StorageError: the database cannot be written, at the start.
         """
         if self._settings.publish == "always":
-            await self._database.write(_rows.publish_new_images(self._name))
+            await self._database.prepare(_rows.publish_new_images(self._name))
         task_status.started()
         with self._loop.scope:
             async with open_bare_nursery() as nursery:

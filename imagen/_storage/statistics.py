@@ -27,26 +27,28 @@ _KEYS: Mapping[StatisticsKey, str] = {
     "operation": "operation",
     "tag": "tag",
     "day": "date(created_at, 'unixepoch')",
-    "month": "strftime('%Y-%m', created_at, 'unixepoch')",
+    "month": "substr(date(created_at, 'unixepoch'), 1, 7)",
 }
 # Enough for the current speed of a model, and not that of last year.
 _TIMED = 50
 _COUNTS = """
-SELECT {key}, state, sum(1), sum(why = 'retry'), sum(images), sum(iif(why = 'retry', 0, images)),
+SELECT {key}, state, sum(1), sum(CASE WHEN why = 'retry' THEN 1 ELSE 0 END), sum(images),
+    sum(CASE WHEN why = 'retry' THEN 0 ELSE images END),
     sum(coalesce(settled_nanousd, 0)),
-    sum(iif(settled_nanousd IS NULL AND state = 'unknown', coalesce(reserved_nanousd, 0), 0))
+    sum(CASE WHEN settled_nanousd IS NULL AND state = 'unknown' THEN coalesce(reserved_nanousd, 0)
+        ELSE 0 END)
 FROM attempts WHERE created_at >= ? AND created_at < ? GROUP BY 1, 2
 """
-# The share q of n ascending times: number min(n, floor(q * n) + 1).
+# The share q of n ascending times: number floor(q * n) + 1.
 _TIMES = """
 SELECT name, total,
-    max(iif(place = min(total, CAST(0.5 * total AS INTEGER) + 1), seconds, NULL)),
-    max(iif(place = min(total, CAST(0.95 * total AS INTEGER) + 1), seconds, NULL))
+    max(CASE WHEN place = total / 2 + 1 THEN seconds END),
+    max(CASE WHEN place = total * 95 / 100 + 1 THEN seconds END)
 FROM (
     SELECT name, seconds, row_number() OVER (PARTITION BY name ORDER BY seconds) AS place,
         count(*) OVER (PARTITION BY name) AS total
-    FROM ({source})
-) GROUP BY name
+    FROM ({source}) AS timed
+) AS placed GROUP BY name, total
 """
 _TIMES_OF_PERIOD = (
     "SELECT {key} AS name, seconds FROM attempt_times WHERE created_at >= ? AND created_at < ?"
@@ -58,7 +60,7 @@ _LAST_TIMES = (
 _KEPT = """
 SELECT {key}, count(*), sum(starred) FROM (
     SELECT attempts.provider, attempts.model, attempts.operation, attempts.tag,
-        attempts.created_at, images.rating > 0 AS starred
+        attempts.created_at, CASE WHEN images.rating > 0 THEN 1 ELSE 0 END AS starred
     FROM attempts JOIN images ON images.attempt_id = attempts.id
     WHERE attempts.created_at >= ? AND attempts.created_at < ? AND images.trashed_at IS NULL
 ) AS chosen GROUP BY 1

@@ -215,12 +215,14 @@ def save_draft(transaction: Transaction, draft: Draft, now: float) -> tuple[Row,
 def write_words(transaction: Transaction, number: Value) -> None:
     """Update the full-text index after a prompt has changed."""
     rows = transaction.run(
-        f"SELECT name, text, tags, notes FROM ({NEWEST_VERSION} AND prompts.number = ?)", (number,)
+        f"SELECT name, text, tags, notes FROM ({NEWEST_VERSION} AND prompts.number = ?) AS newest",
+        (number,),
     )
     for name, text, tags, notes in rows:
         words = (str(name), str(text), " ".join(_decode_list(str(tags))), str(notes))
+        transaction.change("DELETE FROM prompt_search WHERE rowid = ?", (number,))
         transaction.change(
-            "REPLACE INTO prompt_search (rowid, name, text, tags, notes) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO prompt_search (rowid, name, text, tags, notes) VALUES (?, ?, ?, ?, ?)",
             (number, *map(as_searched, words)),
         )
 

@@ -141,9 +141,9 @@ class Shares:
         """
         tokens = self._signing()
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM shares INDEXED BY shares_by_time WHERE ? OR (revoked_at IS"
+            f"SELECT {_COLUMNS} FROM shares INDEXED BY shares_by_time WHERE ? = 1 OR (revoked_at IS"
             " NULL AND expires_at > ?) ORDER BY created_at DESC LIMIT ?",
-            (ended, self._now(), limit),
+            (int(ended), self._now(), limit),
         )
         return [self._read(row, tokens) for row in rows]
 

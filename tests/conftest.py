@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,13 +61,14 @@ def use_postgresql(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     monkeypatch.setattr(Database, "open", classmethod(open_other))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs PostgreSQL, and leave out what is of SQLite alone."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs PostgreSQL, and leave out what is not run there."""
+    left_out = {"sqlite"} if os.environ.get("IMAGEN_LONG") else {"sqlite", "long_on_postgresql"}
     wanted: list[pytest.Item] = []
     for item in items:
         engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
         if engine == "postgresql" or "postgresql" in getattr(item, "fixturenames", ()):
             item.add_marker("postgresql")
-        if engine != "postgresql" or item.get_closest_marker("sqlite") is None:
+        if engine != "postgresql" or not left_out & {mark.name for mark in item.iter_markers()}:
             wanted.append(item)
     items[:] = wanted

@@ -13,9 +13,11 @@ from pathlib import Path
 import trio
 
 from .._errors import InvalidRequestError
+from .._policy.settings import Settings
 from .._requests.catalog import JsonValue
 from .._requests.tags import clean_tag
 from .._storage.database import DATABASE_NAME, Database, Transaction, Value
+from .._storage.engines import open_database
 from .._storage.full_text import match_words
 from .._system.threads import ThreadWorkers, Workers
 from ._prompt import (
@@ -43,21 +45,36 @@ _CLOSE_SECONDS = 5.0
 
 @asynccontextmanager
 async def open_prompts(
-    home: Path, *, workers: Workers | None = None, clock: Callable[[], float] = time.time
+    home: Path | Settings,
+    *,
+    workers: Workers | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[PromptLibrary]:
     """Open the prompts of a home without a client. A client has them as
     `prompts`.
 
+    Args:
+        home: Settings lead to the PostgreSQL database too, if they name one; a
+            folder is only that of a SQLite file.
+
     Raises:
-        StorageError: the folder cannot be used.
+        StorageError: the folder or the database cannot be used.
     """
     workers = ThreadWorkers() if workers is None else workers
-    database = await Database.open(home / DATABASE_NAME, workers)
+    database = await _open_database(home, workers)
     try:
         yield PromptLibrary(database, workers, clock)
     finally:
         with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             await database.aclose()
+
+
+async def _open_database(home: Path | Settings, workers: Workers) -> Database:
+    if isinstance(home, Path):
+        return await Database.open(home / DATABASE_NAME, workers)
+    return await open_database(
+        home.home / DATABASE_NAME, home.database_url, workers, home.database_schema
+    )
 
 
 class PromptLibrary:

@@ -18,6 +18,8 @@ from imagen import InvalidRequestError, StorageError
 from imagen.prompts import Prompt, PromptLibrary, PromptsImported, open_prompts
 from imagen.testing import InlineWorkers
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 NAMES = st.sampled_from(["a", "b", "Ä b", "c 'd'"])
 TEXTS = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12
@@ -76,6 +78,7 @@ async def carry_out(prompts: PromptLibrary, model: Model, step: tuple) -> None:
     getattr(model, step[0])(*step[1:])
 
 
+@pytest.mark.long_on_postgresql
 @settings(max_examples=50)
 @given(STEPS)
 def test_the_library_is_what_a_plain_list_would_be(tmp_path_factory, steps):
@@ -173,6 +176,7 @@ async def test_words_are_found_in_names_texts_tags_and_notes_of_the_newest_versi
     assert await prompts.list("ships") == []
 
 
+@pytest.mark.long_on_postgresql
 @given(st.text(max_size=20) | st.text(alphabet="\"'*()^:-+{}ANDORT \0\ud800", max_size=20))
 @settings(max_examples=50, deadline=None)
 def test_no_query_is_taken_for_the_searchs_own_language(tmp_path_factory, query):
@@ -267,6 +271,7 @@ async def test_hostile_names_and_texts_stay_what_they_are(prompts):
     assert len(await prompts.list()) == 6
 
 
+@pytest.mark.sqlite
 async def test_two_processes_that_save_one_name_lose_nothing(tmp_path):
     code = (
         "import sys, trio\nfrom pathlib import Path\nfrom imagen.prompts import open_prompts\n"
@@ -302,6 +307,7 @@ KEPT = st.dictionaries(
 )
 
 
+@pytest.mark.long_on_postgresql
 @settings(max_examples=20)
 @given(KEPT)
 def test_what_is_exported_is_imported_as_it_was(tmp_path_factory, kept):
@@ -328,6 +334,7 @@ def test_what_is_exported_is_imported_as_it_was(tmp_path_factory, kept):
     trio.run(check)
 
 
+@pytest.mark.long_on_postgresql
 async def test_more_prompts_than_a_page_are_exported(prompts, tmp_path):
     table = tmp_path / "many.csv"
     table.write_text(
@@ -400,6 +407,7 @@ async def test_a_file_that_cannot_be_read_or_written_is_one_sentence(prompts, tm
         await prompts.export_csv(tmp_path / "file" / "p.csv")
 
 
+@pytest.mark.sqlite
 async def test_every_query_goes_by_an_index(tmp_path):
     asked: list[tuple[str, object]] = []
     async with open_prompts(tmp_path, workers=InlineWorkers()) as prompts:
@@ -427,6 +435,7 @@ async def test_every_query_goes_by_an_index(tmp_path):
     connection.close()
 
 
+@pytest.mark.sqlite
 async def test_a_home_that_cannot_be_used_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be opened"):

@@ -10,6 +10,8 @@ import imagen
 from tests.support.custom_provider import Atelier, open_atelier
 from tests.support.scripted_client import FakeProvider, open_test_client
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 async def test_a_grid_is_a_batch_and_a_quote_as_it_is(autojump_clock):
     provider = FakeProvider()

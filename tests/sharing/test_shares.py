@@ -17,6 +17,8 @@ from imagen.sharing._links.tokens import ShareTokens
 from tests.support.lengths import examples
 from tests.support.sharing import SECRET, URL, Desk, open_desk
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 DAY = datetime.timedelta(days=1)
 LETTERS = string.ascii_letters + string.digits + "-_"
 TOKENS = ShareTokens(imagen.Secret(SECRET))
@@ -192,6 +194,7 @@ async def test_what_is_in_the_trash_is_not_shared(tmp_path):
             await desk.shares.share(image)
 
 
+@pytest.mark.sqlite
 async def test_what_is_asked_of_the_table_uses_an_index(tmp_path):
     async with open_desk(tmp_path) as desk:
         asked: list[str] = []

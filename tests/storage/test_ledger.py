@@ -10,6 +10,7 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from imagen._storage.ledger import Attempt, Ledger
 from imagen._storage.spending import SpendingBy
 from imagen.providers._steps import JobAccepted
 from imagen.testing import InlineWorkers
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 START = 1_826_000_000.0
 HOUR = 3600.0
@@ -83,6 +86,7 @@ FROM attempt_totals GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
 """
 
 
+@pytest.mark.long_on_postgresql
 @given(st.lists(attempts, max_size=12), st.floats(0, 90))
 @settings(max_examples=60, deadline=None)
 def test_the_sums_are_those_of_the_rows(booked, since_hours):
@@ -121,6 +125,7 @@ def test_the_sums_are_those_of_the_rows(booked, since_hours):
     trio.run(main)
 
 
+@pytest.mark.sqlite
 async def test_a_ledger_of_an_older_imagen_is_read_on(tmp_path):
     path = tmp_path / "imagen.sqlite3"
     connection = sqlite3.connect(path)

@@ -19,6 +19,8 @@ from imagen._storage.spending import SpendingBy
 from imagen._storage.statistics import StatisticsBy
 from imagen.testing import InlineWorkers
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 START = datetime.datetime(2026, 3, 30, 20, tzinfo=datetime.UTC).timestamp()
 
 ATTEMPTS = st.lists(
@@ -83,6 +85,7 @@ def quantile(seconds: list[float], share: float) -> float | None:
     return ascending[min(len(ascending) - 1, int(share * len(ascending)))] if ascending else None
 
 
+@pytest.mark.long_on_postgresql
 @given(ATTEMPTS, st.sampled_from(["model", "provider", "tag", "operation", "day", "month"]))
 @settings(max_examples=60, deadline=None)
 def test_statistics_are_those_of_the_attempts(booked, key):

@@ -39,6 +39,8 @@ from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support.drivers import CALM, answering, http_reply, open_server
 from tests.support.scripted_client import images_reply, open_test_client, virtual_time
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 EPOCH = 1_826_000_000
 KEY = bytes(range(32))
 SECRET = Secret("whsec_" + base64.b64encode(KEY).decode())
@@ -276,6 +278,7 @@ failures = st.sampled_from(
 )
 
 
+@pytest.mark.long_on_postgresql
 @given(script=st.lists(failures, max_size=8))
 @settings(max_examples=40, deadline=None)
 def test_a_receiver_that_fails_k_times_gets_it_once_or_it_is_dead(script):
@@ -435,6 +438,7 @@ async def test_a_message_goes_to_the_url_it_was_made_for_and_to_another_one_on_d
     assert new.requests[0].url == "https://new.example"
 
 
+@pytest.mark.long_on_postgresql
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=2, max_size=3),
     seconds=st.lists(st.sampled_from([0.0, 0.5, 3.0, 19.0])),
@@ -684,6 +688,7 @@ async def test_a_receiver_where_only_this_machine_can_reach_gets_nothing(tmp_pat
     assert message.state == "pending"
 
 
+@pytest.mark.sqlite
 async def test_no_secret_and_no_answer_is_on_the_disk(autojump_clock, tmp_path):
     receiver = Receiver(
         HttpResponse(status=500, body=b"a stack trace with a password", headers={"x": "a password"})

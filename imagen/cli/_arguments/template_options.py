@@ -138,7 +138,7 @@ def _read_values(pairs: Sequence[str]) -> Mapping[str, str]:
 
 async def find_prompt(name: str, version: int | None = None) -> Prompt:
     """The kept prompt of that name."""
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         found = await prompts.get(name, version)
     if found is None:
         raise not_there(name, "" if version is None else f" with a version {version}")

@@ -24,6 +24,8 @@ from imagen.library._imaging.similar import _HASH_OF, _KEEP, _NEWEST_OF, _PAGE_O
 from imagen.testing import InlineWorkers
 from tests.support.drawings import bomb, decoded, encoded, image_of, scene
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 REQUEST = encode_request(imagen.Generate(prompt="a test"))
 SIGNED = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -206,6 +208,7 @@ async def test_what_cannot_be_answered_exactly_is_refused(shelf, wrong):
         await shelf.similar.groups(max_distance=8)
 
 
+@pytest.mark.sqlite
 async def test_among_a_hundred_thousand_the_answer_is_exact(shelf):
     chance = random.Random(7)
     data = encoded(scene(1))
@@ -232,6 +235,7 @@ async def test_among_a_hundred_thousand_the_answer_is_exact(shelf):
         assert [distance for _, distance in found] == sorted(distance for _, distance in found)
 
 
+@pytest.mark.sqlite
 async def test_every_question_is_answered_by_an_index(shelf):
     probes = ", ".join("?" * 17)
     questions = [

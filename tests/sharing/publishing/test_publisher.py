@@ -212,6 +212,7 @@ async def test_unpublishing_takes_it_away_and_publishing_brings_it_back(server, 
     assert_whole(server.objects(bucket), images)
 
 
+@pytest.mark.usefixtures("engine")
 async def test_with_publish_always_every_new_image_goes_to_the_store(server, bucket, tmp_path):
     always = settings_for(server, bucket, publish="always")
     async with open_shelf(tmp_path) as shelf:
@@ -274,6 +275,7 @@ async def test_a_file_that_is_gone_or_damaged_is_not_published(server, bucket, t
     assert_whole(server.objects(bucket), [fine])
 
 
+@pytest.mark.usefixtures("engine")
 async def test_a_plain_folder_is_a_store_too(tmp_path):
     folder = tmp_path / "public folder"
     async with open_shelf(tmp_path) as shelf:

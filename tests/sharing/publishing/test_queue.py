@@ -20,6 +20,8 @@ from imagen.testing import InlineWorkers
 from tests.support.publishing import Shelf, open_shelf, running
 from tests.support.scripted_client import virtual_time
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 STORE = "file:///store"
 LEASE = 120.0
 IMAGES = [f"{number:064x}" for number in range(2)]
@@ -180,6 +182,7 @@ async def test_faults_are_tried_again_after_longer_and_longer_waits(shelf, autoj
     assert [round(after - before, 3) for before, after in pairwise(moments)] == [0.5, 1, 2, 5]
 
 
+@pytest.mark.long_on_postgresql
 async def test_after_the_last_try_it_has_failed_and_says_why(shelf, autojump_clock):
     store = FakeStore(for_ever=busy())
     (image,) = await shelf.add(b"one")
@@ -197,6 +200,7 @@ async def test_after_the_last_try_it_has_failed_and_says_why(shelf, autojump_clo
     assert done.state == "published"
 
 
+@pytest.mark.long_on_postgresql
 @pytest.mark.parametrize(
     "error", [busy(), imagen.AuthenticationError("No."), imagen.ConfigurationError("No bucket.")]
 )
@@ -374,6 +378,7 @@ async def test_a_thousand_images_are_put_in_line_and_found_again(shelf, autojump
     assert (await publisher.status()).queued == 1100
 
 
+@pytest.mark.sqlite
 async def test_every_question_is_answered_by_an_index(shelf):
     questions = [
         (_rows.NEXT, (STORE,)),

@@ -137,7 +137,7 @@ def _add_named(
 async def _save(options: argparse.Namespace, console: Console) -> ExitStatus:
     text = await read_words(options.text)
     await choose(options.apply_style)
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         saved = await prompts.save(
             options.name,
             text,
@@ -158,7 +158,7 @@ async def _save(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 async def _list(options: argparse.Namespace, console: Console) -> ExitStatus:
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         found = await prompts.list(
             options.query,
             tag=options.tag,
@@ -178,7 +178,7 @@ async def _list(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 async def _show(options: argparse.Namespace, console: Console) -> ExitStatus:
     prompt = await find_prompt(options.name, options.version)
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         history = await prompts.history(prompt.name)
     if console.json:
         console.emit(_record(prompt))
@@ -233,14 +233,14 @@ async def _use(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 async def _favour(options: argparse.Namespace, console: Console) -> ExitStatus:
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         found = await prompts.favour(options.name, not options.remove)
     words = "is not a favourite any more" if options.remove else "is a favourite"
     return _tell(console, found, options.name, words, {"favourite": not options.remove})
 
 
 async def _rename(options: argparse.Namespace, console: Console) -> ExitStatus:
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         found = await prompts.rename(options.name, options.new_name)
     return _tell(
         console, found, options.name, f"is {options.new_name} now", {"new_name": options.new_name}
@@ -248,7 +248,7 @@ async def _rename(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 async def _delete(options: argparse.Namespace, console: Console) -> ExitStatus:
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         kept = await prompts.get(options.name)
         if kept is not None and kept.versions > 1 and not options.all_versions:
             raise InvalidRequestError(
@@ -259,7 +259,7 @@ async def _delete(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 async def _import(options: argparse.Namespace, console: Console) -> ExitStatus:
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         done = await prompts.import_file(options.file)
     if console.json:
         console.emit({"kind": "prompts_imported", **msgspec.to_builtins(done)})
@@ -272,7 +272,7 @@ async def _import(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 async def _export(options: argparse.Namespace, console: Console) -> ExitStatus:
-    async with open_prompts(load_settings().home) as prompts:
+    async with open_prompts(load_settings()) as prompts:
         count = await prompts.export_csv(options.file)
     if console.json:
         console.emit({"kind": "prompts_exported", "prompts": count, "path": str(options.file)})

@@ -360,6 +360,9 @@ def _read_verdict(
         return Ended(answer)
     if status in _ENDS:
         raise _end(status, answer, charges, job)
+    if status and _has_image(answer):
+        # A status that is not known, with the image.
+        return Ended(answer)
     return (
         (Progress(fraction=read_fraction(answer.progress), note=one_line(answer.status)),)
         if status
@@ -424,6 +427,13 @@ def _read_result(answer: _Answer) -> _Result:
         raise ProviderError(
             f"{_NAME} made the image and answered without its link; it was billed.", billed="yes"
         ) from error
+
+
+def _has_image(answer: _Answer) -> bool:
+    try:
+        return bool(_decode_result(answer.result).sample)
+    except MALFORMED:
+        return False
 
 
 def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:

@@ -206,13 +206,21 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
     answer = yield from await_end(
         call, job, partial(_read_verdict, job=job), partial(quote_words, provider=_NAME)
     )
-    result = answer.result if isinstance(answer.result, dict) else {"sample": answer.result}
-    data = yield from _fetch(job, result.get("sample") or result.get("url"))
+    result = _result_of(answer)
+    data = yield from _fetch(job, _place_of(result))
     told = read_seed(result.get("seed"))
     image = GeneratedImage(
         data=data, seed=call.request.seed if told is None else told, provider_id=job.id
     )
     return GeneratedImages(images=(image,))
+
+
+def _result_of(answer: _Answer) -> dict[object, object]:
+    return answer.result if isinstance(answer.result, dict) else {"sample": answer.result}
+
+
+def _place_of(result: dict[object, object]) -> object:
+    return result.get("sample") or result.get("url")
 
 
 def _fetch(job: Job, place: object) -> Generator[Step, HttpResponse | bytes | None, bytes]:
@@ -257,6 +265,9 @@ def _read_verdict(
             billed="unknown",
             details={"job_id": job.id},
         )
+    if word and _place_of(_result_of(answer)):
+        # A word that is not known, with the image.
+        return Ended(answer)
     return (Progress(fraction=read_fraction(answer.progress), note=word),) if word else None
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 import imagen
 from imagen.providers import (
     GeneratedImage,
@@ -40,6 +42,13 @@ def test_a_job_that_goes_on_is_waited_for_and_costs_what_its_submission_said():
     assert walk.steps[:-1] == [wait, poll, Progress(fraction=0.4, note="Pending"), wait, poll]
     assert result.images == (GeneratedImage(data=IMAGE, seed=42, provider_id="a1"),)
     assert result.reported_cost_usd == Decimal("0.03")
+
+
+@pytest.mark.parametrize("status", ["Done", "READY!", "Succeeded", "x"])
+def test_an_image_with_a_status_that_is_not_known_is_there(status):
+    ready = reply({"id": "a1", "status": status, "result": {"sample": "https://x.example/a.png"}})
+    (image,) = collected(call("flux-2-pro"), PENDING, ready, FILE).run().images
+    assert image.data == IMAGE
 
 
 def test_a_cost_that_the_result_tells_is_the_later_word():

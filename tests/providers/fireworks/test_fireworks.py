@@ -144,6 +144,13 @@ def test_a_job_is_asked_for_by_post_until_it_is_known_and_ready():
     assert image == GeneratedImage(data=IMAGE, seed=5, provider_id=job_id)
 
 
+@pytest.mark.parametrize("word", ["Done", "READY!", "succeded", "x"])
+def test_an_image_with_a_word_that_is_not_known_is_there(word):
+    walked = walk(TAKEN, state(word, {"sample": LINK}), FILE, model=KONTEXT)
+    (image,) = walked.run().images
+    assert image.data == IMAGE
+
+
 @pytest.mark.parametrize(
     "result",
     [

@@ -1,6 +1,5 @@
 """The database: group commit for any engine, and SQLite with its migrations.
-Of other modules only `unreadable_file` imports sqlite3; `postgresql` is the
-other engine.
+`postgresql` is the other engine.
 
 A durable commit costs 0.2 ms for one row and 0.8 ms for a hundred, and each
 thread hop 0.15 ms. So writers queue their statements, and one of them commits

@@ -14,6 +14,7 @@ _imaging                thumbnails, formats, sheets, perceptual hashes
 from __future__ import annotations
 
 from .._policy.cleanup import CleanupRules
+from .._storage.moving import Moved, move_to_postgresql
 from .._storage.unreadable_file import find_damage, put_aside
 from .._system.atomic_files import save_file
 from ._annotations import ImageRef
@@ -42,6 +43,7 @@ __all__ = [
     "Library",
     "LibrarySize",
     "Lineage",
+    "Moved",
     "Page",
     "Renditions",
     "Similar",
@@ -53,6 +55,7 @@ __all__ = [
     "contact_sheet",
     "find_damage",
     "hash_distance",
+    "move_to_postgresql",
     "open_image",
     "perceptual_hash",
     "put_aside",

@@ -21,6 +21,7 @@ from .._commands.generation.replay import add_replay
 from .._commands.generation.styles import add_style_command
 from .._commands.library.collections import add_collection_command
 from .._commands.library.library import add_library_commands
+from .._commands.library.migrate import add_migrate_command
 from .._commands.library.search import add_search_commands
 from .._commands.library.show import add_show
 from .._commands.library.transform import add_image_commands
@@ -72,6 +73,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_search_commands(commands)
     add_library_commands(commands)
     add_collection_command(commands)
+    add_migrate_command(commands)
     _add_money_commands(commands)
     add_stats(commands)
     add_show(commands)

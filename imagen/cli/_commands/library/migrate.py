@@ -1,0 +1,53 @@
+"""`imagen migrate`: the home in another database."""
+
+from __future__ import annotations
+
+import argparse
+
+from .... import ConfigurationError, load_settings
+from ....library import move_to_postgresql
+from ..._arguments.options import add_command
+from ..._console import Console, ExitStatus
+
+__all__ = ["add_migrate_command"]
+
+
+def add_migrate_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Define the command."""
+    migrate = commands.add_parser("migrate", help="move the home to another database")
+    what = migrate.add_subparsers(required=True, metavar="WHAT")
+    add_command(
+        what.add_parser(
+            "sqlite-to-postgres",
+            help="copy the SQLite file to an empty PostgreSQL database",
+            description=(
+                "Copy ledger, library, prompts and all else of IMAGEN_HOME to the PostgreSQL"
+                " database of IMAGEN_DATABASE_URL, and compare numbers and sums. The SQLite file"
+                " and the files of images stay as they are. Run it again if it was interrupted:"
+                " it goes on where it was."
+            ),
+        ),
+        _sqlite_to_postgres,
+    )
+
+
+async def _sqlite_to_postgres(options: argparse.Namespace, console: Console) -> ExitStatus:
+    settings = load_settings()
+    if settings.database_url is None:
+        raise ConfigurationError(
+            "IMAGEN_DATABASE_URL is not set: name the PostgreSQL database that the home moves to."
+        )
+    moved = await move_to_postgresql(
+        settings.home,
+        settings.database_url,
+        schema=settings.database_schema,
+        on_progress=lambda table, rows: console.live(f"{table}: {rows:,} rows"),
+    )
+    console.clear_live()
+    if console.json:
+        console.emit({"kind": "moved", "rows": moved.rows})
+        return ExitStatus.DONE
+    for table, rows in moved.rows.items():
+        console.say(f"{rows:>12,}  {table}")
+    console.say("All rows are in PostgreSQL, and equal. The SQLite file is as it was.")
+    return ExitStatus.DONE

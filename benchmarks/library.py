@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
+import os
 import random
 import statistics
 import tempfile
@@ -26,9 +27,12 @@ import trio
 
 import imagen
 from imagen._storage.database import Database, Row, SqliteEngine, Transaction
+from imagen._storage.engines import open_database
+from imagen._system.secret import Secret
 from imagen._system.threads import ThreadWorkers
 from imagen.library import Library
 from imagen.library._rows import insert_image, row_of
+from tests.support.postgresql import running_server
 
 _MODELS = ("gpt-image-1", "flux-2-pro", "imagen-4", "stable-image-core", "rare-model")
 _SHARES = (40, 30, 20, 9.99, 0.01)
@@ -174,13 +178,21 @@ async def _prepare(library: Library) -> None:
     await library.trash(ids[:200])
 
 
-async def _run(sizes: list[int]) -> None:
+async def _megabytes(path: Path, database: Database, url: Secret | None) -> float:
+    if url is None:
+        return (await trio.Path(path).stat()).st_size / 1e6
+    await database.write([("ANALYZE", ())])
+    ((size,),) = await database.read("SELECT pg_database_size(current_database())")
+    return int(str(size)) / 1e6
+
+
+async def _run(sizes: list[int], url: Secret | None) -> None:
     workers, rnd = ThreadWorkers(), random.Random(1)
     results: dict[str, list[tuple[float, float]]] = {}
     rates: list[float] = []
     with tempfile.TemporaryDirectory() as home:
         path = Path(home) / "imagen.sqlite3"
-        database = await Database.open(path, workers)
+        database = await open_database(path, url, workers)
         library = Library(Path(home) / "images", database, workers)
         made = 0
         for size in sizes:
@@ -190,9 +202,9 @@ async def _run(sizes: list[int]) -> None:
             if not made:
                 await _prepare(library)
             made = size
+            megabytes = await _megabytes(path, database, url)
             print(
-                f"{size:,} images, {path.stat().st_size / 1e6:,.0f} MB: {rates[-1]:,.0f} taken in a"
-                " second",
+                f"{size:,} images, {megabytes:,.0f} MB: {rates[-1]:,.0f} taken in a second",
                 flush=True,
             )
             for name, listing in _listings(library).items():
@@ -200,17 +212,31 @@ async def _run(sizes: list[int]) -> None:
         scans = {
             name: found
             for name, listing in _listings(library).items()
-            if (found := await _scans(listing))
+            if url is None and (found := await _scans(listing))
         }
         await database.aclose()
     header = "".join(f"{f'p50 / p95 ms at {size:,}':>28}" for size in sizes)
     print(f"{'':40}{header}")
     for name, measured in results.items():
         print(f"{name:40}" + "".join(f"{f'{p50:.2f} / {p95:.2f}':>28}" for p50, p95 in measured))
-    print("plans that read a whole table:", scans or "none")
+    if url is None:
+        print("plans that read a whole table:", scans or "none")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
-    trio.run(_run, parser.parse_args().rows)
+    parser.add_argument(
+        "--engine",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="postgresql: the empty database of IMAGEN_DATABASE_URL, or a server of its own",
+    )
+    options = parser.parse_args()
+    if options.engine == "sqlite":
+        trio.run(_run, options.rows, None)
+    elif given := os.environ.get("IMAGEN_DATABASE_URL"):
+        trio.run(_run, options.rows, Secret(given))
+    else:
+        with running_server() as server:
+            trio.run(_run, options.rows, Secret(server.new_database()))

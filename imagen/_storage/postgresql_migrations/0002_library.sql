@@ -146,19 +146,74 @@ CREATE TABLE prompt_search (
 CREATE INDEX prompt_search_terms ON prompt_search USING gin (terms) WITH (fastupdate = off);
 CREATE INDEX prompts_unindexed ON prompt_search (rowid) WHERE terms IS NULL;
 
-CREATE FUNCTION index_image(image bigint) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO images_unindexed SELECT number FROM images WHERE number = image ON CONFLICT DO NOTHING
+-- What triggers call is in plpgsql, which keeps its plans: with "LANGUAGE sql" each call is planned anew.
+CREATE FUNCTION index_image(image bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO images_unindexed SELECT number FROM images WHERE number = image ON CONFLICT DO NOTHING;
+END
 $$;
 
-CREATE FUNCTION count_tags(names text, more bigint) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO tags SELECT value, more * count(*) FROM json_each(names) GROUP BY value
-    ON CONFLICT (name) DO UPDATE SET images = tags.images + excluded.images;
-    DELETE FROM tags WHERE images = 0 AND name IN (SELECT value FROM json_each(names))
+CREATE FUNCTION count_tags(names text, more bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF names = '[]' THEN
+        RETURN;
+    END IF;
+    INSERT INTO tags AS known SELECT value, more * count(*) FROM json_each(names) GROUP BY value
+    ON CONFLICT (name) DO UPDATE SET images = known.images + excluded.images;
+    IF more < 0 THEN
+        DELETE FROM tags WHERE images = 0 AND name IN (SELECT value FROM json_each(names));
+    END IF;
+END
 $$;
 
-CREATE FUNCTION count_day(image bigint, is_trashed boolean, more bigint) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO timeline VALUES (image / 86400000000, is_trashed::int, more)
-    ON CONFLICT (day, trashed) DO UPDATE SET images = timeline.images + excluded.images
+CREATE FUNCTION count_day(image bigint, is_trashed boolean, more bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO timeline AS known VALUES (image / 86400000000, is_trashed::int, more)
+    ON CONFLICT (day, trashed) DO UPDATE SET images = known.images + excluded.images;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION measure_library(was_trashed boolean, images_more bigint, bytes_more bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE library_size SET images = images + images_more, size_bytes = size_bytes + bytes_more
+    WHERE trashed = was_trashed::int;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION add_to_totals(row_of attempts, sign bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO totals AS known VALUES (
+        to_char(to_timestamp(row_of.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD'),
+        row_of.provider,
+        row_of.model,
+        row_of.tag,
+        CASE WHEN row_of.state IN ('reserved', 'sent', 'accepted') THEN 'in_flight' ELSE row_of.state END,
+        coalesce(row_of.cost_source, ''),
+        sign,
+        sign * row_of.images,
+        sign * coalesce(row_of.settled_nanousd, 0),
+        sign * CASE WHEN row_of.settled_nanousd IS NULL THEN coalesce(row_of.reserved_nanousd, 0) ELSE 0 END
+    )
+    ON CONFLICT (day, provider, model, tag, state, cost_source) DO UPDATE SET
+        attempts = known.attempts + excluded.attempts,
+        images = known.images + excluded.images,
+        settled_nanousd = known.settled_nanousd + excluded.settled_nanousd,
+        open_nanousd = known.open_nanousd + excluded.open_nanousd;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION add_to_rates(row_of attempts, sign bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO rate_sums AS known
+    SELECT kind, CASE kind WHEN 'model' THEN row_of.model ELSE row_of.provider END, size,
+        trunc(row_of.created_at)::bigint / size, sign, sign * row_of.images
+    FROM unnest(ARRAY['model', 'provider']) AS kinds (kind)
+    CROSS JOIN unnest(ARRAY[1, 60, 3600]::bigint[]) AS sizes (size)
+    ON CONFLICT (kind, name, seconds, number) DO UPDATE SET
+        requests = known.requests + excluded.requests,
+        images = known.images + excluded.images;
+END
 $$;
 
 CREATE FUNCTION list_image() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -14,6 +14,7 @@ from imagen._system.secret import Secret
 from imagen._system.threads import ThreadWorkers
 from imagen.library import Library
 from imagen.library._rows import insert_image, row_of
+from imagen.sharing._publishing.publications import publish_new_images
 from imagen.testing import InlineWorkers
 from tests.library.test_search import HOSTILE
 from tests.storage.test_full_text import FOUND, NOT_FOUND
@@ -112,3 +113,22 @@ async def test_an_index_that_lacks_an_image_is_repaired(tmp_path):
         assert [one.kind for one in await shelf.library.check(repair=True)] == ["unindexed"]
         assert await ids(shelf, "lighthouse") == [image.id]
         assert not await shelf.library.check()
+
+
+async def test_a_connection_that_replaces_another_publishes_new_images_too(postgresql, tmp_path):
+    psycopg = pytest.importorskip("psycopg")
+    url = postgresql.new_schema()
+    database = await open_database(tmp_path, Secret(url), ThreadWorkers())
+    other = await open_database(tmp_path, Secret(url), ThreadWorkers())
+    await database.prepare(publish_new_images("mine"))
+    maker = Shelf(None, database, lambda: 0.0)
+    await put(tmp_path, database, [first := maker.image()])
+    ((pid,),) = await database.read("SELECT pg_backend_pid()")
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+    await put(tmp_path, database, [second := maker.image()])
+    await put(tmp_path, other, [maker.image()])
+    rows = await other.read("SELECT sha256, store FROM publications ORDER BY queued_at, sha256")
+    assert sorted(rows) == sorted([(one.sha256, "mine") for one in (first, second)])
+    await database.aclose()
+    await other.aclose()

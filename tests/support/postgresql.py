@@ -45,7 +45,8 @@ def _account() -> dict[str, object]:
 class Server:
     """Server that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         self._data = folder / "data"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -65,7 +66,7 @@ class Server:
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": "",
-            "fsync": "off",
+            "fsync": self._fsync,
             "max_connections": 60,
         }
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
@@ -130,13 +131,15 @@ class Server:
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """Start a server for as long as the block lasts."""
+def running_server(*, fsync: bool = False) -> Iterator[Server]:
+    """Start a server for as long as the block lasts; one that a power cut may
+    harm unless `fsync`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="imagen-postgresql-"))
     try:
         if account := _account():
             os.chown(folder, account["user"], account["group"])
-        server = Server(folder)
+        server = Server(folder, fsync=fsync)
         server.start()
         try:
             yield server

@@ -12,12 +12,13 @@ from .word_index import FACET, LONGEST_WORD, Tokenizer
 
 __all__ = ["bind", "find_words", "translate"]
 
-# PostgreSQL takes no integer for a condition, and chooses its indexes and the
-# order of a join itself.
+# PostgreSQL takes no integer for a condition and no empty list, and chooses its
+# indexes and the order of a join itself.
 _WORDS = (
     (re.compile(r"\bINDEXED BY \w+"), ""),
     (re.compile(r"\bNOT economy\b"), "economy = 0"),
     (re.compile(r"\beconomy AND\b"), "economy <> 0 AND"),
+    (re.compile(r"\bIN \(\)"), "IN (NULL)"),
     (re.compile(r"\bCROSS JOIN (\w+) ON\b"), r"JOIN \1 ON"),
 )
 # The trigger is there, and looks for the table of the connection.

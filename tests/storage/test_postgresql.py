@@ -274,6 +274,8 @@ async def test_no_error_shows_the_password(url, tmp_path):
         ("SELECT a FROM b WHERE c = ?", "SELECT a FROM b WHERE c = %s", (1,)),
         ("SELECT '%' WHERE a = ?2", "SELECT '%%' WHERE a = %(p2)s", {"p1": 1, "p2": 2}),
         ("FROM a INDEXED BY b WHERE c", "FROM a  WHERE c", ()),
+        ("WHERE a IN () AND b", "WHERE a IN (NULL) AND b", ()),
+        ("FROM a CROSS JOIN b ON c", "FROM a JOIN b ON c", ()),
         ("WHERE NOT economy AND a", "WHERE economy = 0 AND a", ()),
         ("WHERE economy AND a", "WHERE economy <> 0 AND a", ()),
         (

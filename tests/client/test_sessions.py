@@ -14,6 +14,8 @@ import imagen
 from imagen._client.session_state import TERMINAL, SessionProgress, advance
 from tests.support.scripted_client import ALL_FAULTS, FakeProvider, books_balance, open_test_client
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 ARROWS = {
     "CREATED": {"GENERATING", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"},
     "GENERATING": {"PARTIAL", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"},
@@ -56,6 +58,7 @@ actions = st.lists(
 )
 
 
+@pytest.mark.long_on_postgresql
 @given(
     seed=st.integers(0, 2**32),
     faults=st.lists(st.sampled_from(ALL_FAULTS), max_size=4, unique=True),

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 import imagen
+from imagen._storage import engines as module
 from imagen._storage.database import Database
 from imagen._storage.engines import open_database
+from imagen._storage.sql_dialect import translate
 from imagen._system.secret import Secret
 from imagen._system.threads import ThreadWorkers
 from imagen.library import Library
@@ -20,6 +22,7 @@ from tests.library.test_search import HOSTILE
 from tests.storage.test_full_text import FOUND, NOT_FOUND
 from tests.support.library import Shelf
 
+MIGRATION = "0001_ledger_sessions_images.sql"
 TEXTS = (
     "A neon lighthouse, at dusk",
     "a lighthouse in the rain; neon-lit, f/2.8 @ 35mm, v6.1",
@@ -132,3 +135,25 @@ async def test_a_connection_that_replaces_another_publishes_new_images_too(postg
     assert sorted(rows) == sorted([(one.sha256, "mine") for one in (first, second)])
     await database.aclose()
     await other.aclose()
+
+
+async def test_images_of_a_database_from_before_the_search_are_found(postgresql, tmp_path):
+    psycopg = pytest.importorskip("psycopg")
+    url = postgresql.new_schema()
+    first = Path(module.__file__).with_name("postgresql_migrations") / MIGRATION
+    maker = Shelf(None, None, lambda: 0.0)
+    images = [maker.image(prompt=f"lighthouse {n}", day=n, tags=("sea",)) for n in range(3)]
+    with psycopg.connect(url, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("CREATE TABLE imagen_version (version bigint NOT NULL)")
+        connection.execute("INSERT INTO imagen_version VALUES (1)")
+        connection.execute(first.read_bytes())
+        for image in images:
+            sql, values = insert_image(row_of(image))
+            connection.execute(translate(sql).encode(), values)
+    database = await open_database(tmp_path, Secret(url), ThreadWorkers())
+    shelf = await put(tmp_path, database, [])
+    assert await ids(shelf, "lighthouse", tags=["sea"]) == [one.id for one in images[::-1]]
+    assert await shelf.library.tags() == [("sea", 3)]
+    assert (await shelf.library.timeline()).total == 3
+    assert not [one for one in await shelf.library.check() if one.kind == "unindexed"]
+    await database.aclose()

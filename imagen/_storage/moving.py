@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import msgspec
@@ -27,31 +28,22 @@ __all__ = ["Moved", "MoveProgress", "move_to_postgresql"]
 MoveProgress = Callable[[str, int], None]
 """Progress callback: receives the table, and its rows that are there."""
 
-# In the order of their references, each with the columns that order its rows;
-# rows that PostgreSQL numbers by itself go over in the order of that number.
+# Columns that order the rows of a table where its primary key does not do:
+# rows that PostgreSQL numbers by itself go over in the order of that number, and
+# a collection after the one that it lies in.
 _KEYS = {
     "attempts": ("rowid",),
-    "sessions": ("id",),
-    "session_outcomes": ("session_id", "number"),
-    "session_ends": ("session_id",),
-    "session_stops": ("session_id",),
     "webhooks": ("rowid",),
-    "images": ("number",),
     "collections": ("parent_id IS NOT NULL", "id"),
-    "collection_images": ("collection_id", "number"),
-    "shares": ("id",),
-    "prompts": ("number",),
-    "prompt_versions": ("prompt", "version"),
-    "prompt_tags": ("tag", "prompt"),
     "prompt_search": ("rowid",),
-    "image_hashes": ("number",),
-    "images_unhashed": ("number",),
-    "publications": ("sha256", "store"),
-    "removals": ("sha256",),
-    "cache_hits": ("number",),
 }
 # What the triggers of PostgreSQL write while the others go over.
 _KEPT_BY_TRIGGERS = ("totals", "totals_ever", "tags", "timeline", "library_size")
+_LEFT_OUT = {*_KEPT_BY_TRIGGERS, "rate_sums"}
+_TABLES = """
+SELECT name FROM sqlite_master
+WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '*_search*' ORDER BY name
+"""
 # Columns that they write.
 _COUNTED = {"collections": "images"}
 _PAGE = 500
@@ -89,14 +81,16 @@ async def move_to_postgresql(
     await workers.run(partial(_check_home, home, path))
     database = await open_database(path, url, workers, schema)
     try:
-        await database.transact(_begin)
         source = await workers.run(partial(_Source, path))
         try:
+            tables = await workers.run(partial(_tables, source))
+            await database.transact(partial(_begin, tables=tables))
             rows = {
-                table: await _move(source, database, workers, table, on_progress) for table in _KEYS
+                table: await _move(source, database, workers, table, on_progress)
+                for table in tables
             }
             await database.transact(_number_on)
-            await _verify(source, database, workers)
+            await _verify(source, database, workers, tables)
         finally:
             await workers.run(source.close)
         await workers.run(partial(_check_home, home, path))
@@ -158,14 +152,24 @@ def _length(value: Value) -> int | None:
     return None if value is None else len(str(value))
 
 
-def _begin(transaction: Transaction) -> None:
+def _tables(source: _Source) -> Sequence[str]:
+    """Return what is copied, each table after those that it refers to."""
+    order: TopologicalSorter[str] = TopologicalSorter({"prompt_search": ["prompts"]})
+    for (name,) in source.read(_TABLES):
+        if name not in _LEFT_OUT:
+            references = source.read(f"PRAGMA foreign_key_list({name})")
+            order.add(str(name), *(str(row[2]) for row in references if row[2] != name))
+    return list(order.static_order())
+
+
+def _begin(transaction: Transaction, tables: Sequence[str]) -> None:
     """Note the move before its first row.
 
     Raises:
         StorageError: the database has rows that no move brought.
     """
     if not transaction.run("SELECT 1 WHERE to_regclass('imagen_move') IS NOT NULL"):
-        for table in _KEYS:
+        for table in tables:
             if transaction.run(f"SELECT 1 FROM {table} LIMIT 1"):
                 raise StorageError(
                     f"The PostgreSQL database has {table} already: name an empty one, or another"
@@ -179,37 +183,40 @@ def _begin(transaction: Transaction) -> None:
 async def _move(
     source: _Source, database: Database, workers: Workers, table: str, on_progress: MoveProgress
 ) -> int:
-    columns = await workers.run(partial(_columns, source, table))
+    keys, columns = await workers.run(partial(_columns, source, table))
     state = await database.read("SELECT place, moved FROM imagen_move WHERE name = ?", (table,))
     place, moved = (_read_place(state[0][0]), int(str(state[0][1]))) if state else (None, 0)
     on_progress(table, moved)
     if table == "images_unhashed" and not state:
         # The trigger of images has listed them all.
         await database.write([("DELETE FROM images_unhashed", ())])
-    while rows := await workers.run(partial(_page, source, table, columns, place)):
-        place, moved = rows[-1][: len(_KEYS[table])], moved + len(rows)
+    while rows := await workers.run(partial(_page, source, table, keys, columns, place)):
+        place, moved = rows[-1][: len(keys)], moved + len(rows)
         await database.transact(partial(_put, table=table, columns=columns, rows=rows, moved=moved))
         on_progress(table, moved)
     return moved
 
 
-def _columns(source: _Source, table: str) -> Sequence[str]:
-    found = [str(row[1]) for row in source.read(f"PRAGMA table_info({table})")]
-    if table == "prompt_search":
-        return ["rowid", *found]
-    return [name for name in found if name != _COUNTED.get(table)]
+def _columns(source: _Source, table: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the columns that order the rows of a table, and those to copy."""
+    found = source.read(f"PRAGMA table_info({table})")
+    primary = sorted((int(str(row[5])), str(row[1])) for row in found if row[5])
+    keys = _KEYS.get(table) or [name for _, name in primary]
+    names = [str(row[1]) for row in found if row[1] != _COUNTED.get(table)]
+    return keys, ["rowid", *names] if table == "prompt_search" else names
 
 
 def _read_place(place: Value) -> Row:
     return msgspec.json.decode(str(place), type=list[str | int | float | None])
 
 
-def _page(source: _Source, table: str, columns: Sequence[str], place: Row | None) -> list[Row]:
+def _page(
+    source: _Source, table: str, keys: Sequence[str], columns: Sequence[str], place: Row | None
+) -> list[Row]:
     """Rows behind a place, each with its key before its columns."""
-    keys = ", ".join(_KEYS[table])
-    marks = ", ".join("?" * len(_KEYS[table]))
-    after = "" if place is None else f"WHERE ({keys}) > ({marks})"
-    sql = f"SELECT {keys}, {', '.join(columns)} FROM {table} {after} ORDER BY {keys} LIMIT {_PAGE}"
+    key, marks = ", ".join(keys), ", ".join("?" * len(keys))
+    after = "" if place is None else f"WHERE ({key}) > ({marks})"
+    sql = f"SELECT {key}, {', '.join(columns)} FROM {table} {after} ORDER BY {key} LIMIT {_PAGE}"
     return source.read(sql, place or ())
 
 
@@ -220,7 +227,7 @@ def _put(
     rows: Sequence[Row],
     moved: int,
 ) -> None:
-    width = len(_KEYS[table])
+    width = len(rows[0]) - len(columns)
     marks = f"({', '.join('?' * len(columns))})"
     transaction.change(
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(rows))}",
@@ -250,8 +257,10 @@ def _number_on(transaction: Transaction) -> None:
 # --- verification -------------------------------------------------------------
 
 
-async def _verify(source: _Source, database: Database, workers: Workers) -> None:
-    for table in (*_KEYS, *_KEPT_BY_TRIGGERS):
+async def _verify(
+    source: _Source, database: Database, workers: Workers, tables: Sequence[str]
+) -> None:
+    for table in (*tables, *_KEPT_BY_TRIGGERS):
         sql = await workers.run(partial(_measures, source, table))
         expected = list((await workers.run(partial(source.read, sql)))[0])
         found = list((await database.read(sql))[0])

@@ -14,7 +14,7 @@ import msgspec
 from .. import _errors
 from .._engine.recovery import failures_of
 from .._engine.runtime import Runtime
-from .._errors import Billed, ErrorCode, ImagenError
+from .._errors import Billed, ErrorCode, ImagenError, SessionError
 from .._requests.options import RoutingOptions
 from .._requests.request import Request, decode_request, encode_request
 from .._results.images import Cost, Failure, Image, Outcome, as_hit
@@ -110,6 +110,13 @@ FROM sessions LEFT JOIN session_ends ON session_ends.session_id = sessions.id
 WHERE touched_at >= ? ORDER BY touched_at DESC LIMIT ?
 """
 
+_TOUCH = "UPDATE sessions SET touched_at = ? WHERE id = ? AND owner = ?"
+_ADD_OUTCOME = "INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?, ?)"
+_END = """
+INSERT INTO session_ends SELECT id, ?, ? FROM sessions WHERE id = ? AND owner = ?
+ON CONFLICT (session_id) DO UPDATE SET state = excluded.state, message = excluded.message
+"""
+
 _decode_failure = msgspec.json.Decoder(_StoredFailure).decode
 
 
@@ -162,7 +169,11 @@ class SessionStore:
         )
 
     async def add_outcome(self, session_id: str, number: int, outcome: Outcome) -> None:
-        """Remembers the outcome that callers know by this number."""
+        """Remembers the outcome that callers know by this number.
+
+        Raises:
+            SessionError: another client has taken the session over.
+        """
         image_id = outcome.id if isinstance(outcome, Image) else None
         failure = (
             None
@@ -170,12 +181,20 @@ class SessionStore:
             else msgspec.json.encode(_store_failure(outcome)).decode()
         )
         values = (session_id, number, outcome.index, image_id, failure)
-        await self._database.write(
-            [
-                ("INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?, ?)", values),
-                ("UPDATE sessions SET touched_at = ? WHERE id = ?", (self._now(), session_id)),
-            ]
-        )
+        touched = (self._now(), session_id, self._owner)
+
+        def add(transaction: Transaction) -> bool:
+            is_mine = transaction.change(_TOUCH, touched) == 1
+            if is_mine:
+                transaction.change(_ADD_OUTCOME, values)
+            return is_mine
+
+        if not await self._database.transact(add):
+            raise SessionError(
+                f"The session {session_id} was taken over by another process: follow it, or ask"
+                " that one.",
+                retryable=True,
+            )
 
     async def find(self, session_id: str) -> StoredSession | None:
         """A session of any process."""
@@ -234,13 +253,11 @@ class SessionStore:
         return session.owner != self._owner and await self._runtime.is_open(session.owner)
 
     async def end(self, session_id: str, end: SessionEnd) -> None:
-        """Remember that this client does not work on a session any more."""
-        sql = (
-            "INSERT INTO session_ends SELECT id, ?, ? FROM sessions WHERE id = ?"
-            " ON CONFLICT (session_id) DO UPDATE SET state = excluded.state,"
-            " message = excluded.message"
-        )
-        await self._database.write([(sql, (end.state, end.message, session_id))])
+        """Remember that this client does not work on a session of its own any
+        more.
+        """
+        values = (end.state, end.message, session_id, self._owner)
+        await self._database.write([(_END, values)])
 
     async def end_of(self, session_id: str) -> SessionEnd | None:
         """Return the end of a session; None if a process works on it, or died."""

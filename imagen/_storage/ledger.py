@@ -107,7 +107,14 @@ INSERT INTO attempts (
 _OF_NO_STATE = (
     "state NOT IN ('reserved', 'sent', 'accepted', 'succeeded', 'failed', 'refused', 'unknown')"
 )
-_UNSENT = "id = ? AND owner = ? AND state = ? AND sent_at IS NULL"
+# A session that another client has taken over is made by that one: what this
+# one still wants to send for it would be paid twice.
+_UNSENT = """
+id = ? AND owner = ? AND state = ? AND sent_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM sessions
+    WHERE sessions.id = attempts.batch_id AND sessions.owner <> attempts.owner
+)
+"""
 _RESERVED = f"SELECT 1 FROM attempts WHERE {_UNSENT}"
 _SEND = f"UPDATE attempts SET state = 'sent', sent_at = ? WHERE {_UNSENT}"
 _SETTLE = """
@@ -171,8 +178,9 @@ class Ledger:
         noted before it is sent.
 
         Raises:
-            StorageError: one is not in that state of this owner any more, or
-                nothing can be written; no row has changed.
+            StorageError: one is not in that state of this owner any more,
+                another client has its session, or nothing can be written; no
+                row has changed.
         """
 
         def run(transaction: Transaction) -> bool:

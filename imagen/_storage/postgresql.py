@@ -39,11 +39,14 @@ _Connection = psycopg.Connection[Row]
 _WAIT_SECONDS = 25.0
 _LOOK_SECONDS = 0.2
 _KEEP_SECONDS = 5.0
+# Others find out as late as this client that the server has restarted.
+_RETURN_SECONDS = 2 * _KEEP_SECONDS
 # Advisory locks: of the one writer, of migrations, and the space of owners.
 _WRITER, _MIGRATION, _OWNERS = 20261128, 20261129, 1
 _BEGIN = "SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text"
 _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, %s))"
 _TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
+_STARTED_AT = "SELECT pg_postmaster_start_time()::text"
 # SQLSTATE: the class of SQL that is not known, and what is in it for rights.
 _NO_SQL, _NOT_ALLOWED = "42", "42501"
 
@@ -407,6 +410,8 @@ class PostgresOwners:
         self._owner_id = ""
         self._connection: _Connection | None = None
         self._mutex = Lock()
+        self._started_at = ""
+        self._trusted_at = 0.0
 
     def hold(self, owner_id: str) -> None:
         self._owner_id = owner_id
@@ -440,8 +445,14 @@ class PostgresOwners:
                 connection.close()
 
     def _take(self) -> _Connection:
-        connection = self._server.connect()
-        connection.execute(_HOLD, (self._owner_id, _OWNERS))
+        with ExitStack() as undo:
+            connection = undo.enter_context(closing(self._server.connect()))
+            connection.execute(_HOLD, (self._owner_id, _OWNERS))
+            ((started_at,),) = connection.execute(_STARTED_AT).fetchall()
+            undo.pop_all()
+        if self._started_at not in ("", started_at):
+            self._trusted_at = time.monotonic() + _RETURN_SECONDS
+        self._started_at = str(started_at)
         return connection
 
     def _is_held(self, connection: _Connection) -> bool:
@@ -460,4 +471,6 @@ class PostgresOwners:
             return True
         with self._connection.transaction():
             ((taken,),) = self._connection.execute(_TRY, (owner_id, _OWNERS)).fetchall()
-        return not taken
+        # A server that restarted has no locks at all until clients take theirs
+        # again.
+        return not taken or time.monotonic() < self._trusted_at

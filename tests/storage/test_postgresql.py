@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -247,6 +248,22 @@ async def test_a_lock_that_was_lost_is_taken_again(postgresql, tmp_path):
     theirs.release()
     await database.aclose()
     await other.aclose()
+
+
+async def test_others_get_time_to_take_their_locks_again(postgresql, tmp_path, monkeypatch):
+    database, _ = await open_both(tmp_path, postgresql)
+    mine = database.owners(tmp_path)
+    mine.hold("me")
+    assert not mine.is_alive("another")
+    postgresql.stop()
+    postgresql.start()
+    mine.keep()
+    assert mine.is_alive("another")
+    late = time.monotonic() + 11
+    monkeypatch.setattr(time, "monotonic", lambda: late)
+    assert not mine.is_alive("another")
+    mine.release()
+    await database.aclose()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from ._client.callback_app import callback_app
 from ._client.client import Client
 from ._client.session_store import SessionSummary
 from ._client.sessions import Session, Sessions
+from ._client.worker import run_worker
 from ._errors import (
     AllProvidersFailedError,
     AuthenticationError,
@@ -221,6 +222,7 @@ __all__ = [
     "providers",
     "requests_from",
     "restyle",
+    "run_worker",
     "sharing",
     "vary",
     "verify_webhook",

@@ -334,6 +334,34 @@ class Client:
             ImagenError: the request cannot be sent.
         """
 
+    async def submit(
+        self,
+        request: str | Request,
+        *,
+        n: int = 1,
+        max_at_once: int = 4,
+        together: bool = False,
+        budget: Budget | None = None,
+        priority: int = 0,
+        **parameters: Unpack[GenerateParameters],
+    ) -> Session:
+        """Leave a batch to the workers (`imagen worker`) of this database, and
+        follow it as if it ran here.
+
+        Args:
+            priority: Those of a higher one are begun first. Requests of one
+                priority take turns by their `tag`, and within it come in order.
+
+        Return once it is on the disk. It does not end with this client:
+        `sessions.get(id)` finds it in any other, and `cancel` ends it. Budget
+        scopes do not bind it; a `budget` does, and so do standing budgets.
+        Above `confirm_above_usd` this client's `confirm` is asked.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+            ImagenError: the request cannot be sent.
+        """
+
     async def resume_session(self, session_id: str) -> Session:
         """Make the missing images of a session that an earlier process did not
         finish, under the same id.
@@ -535,6 +563,9 @@ class Session:
     def cancel(self) -> None:
         """Stop what has not been sent, and salvage what has. Does nothing to a
         finished session.
+
+        The worker of a submitted session heeds it within a second;
+        `sessions.stop(id)` returns once the wish is on the disk.
         """
 
 class Sessions:
@@ -567,7 +598,8 @@ class Sessions:
         live.
 
         A session of an earlier process is loaded with its outcomes;
-        `Client.resume_session` makes the rest.
+        `Client.resume_session` makes the rest. One that was submitted is
+        followed.
 
         Raises:
             SessionNotFoundError: there never was one.

@@ -49,7 +49,7 @@ LEFT_OUT: Mapping[type, frozenset[str]] = {
     Batch: frozenset({"completed"}),
     Library: frozenset({"adopt"}),
     Publisher: frozenset({"run", "close"}),
-    Sessions: frozenset({"start", "resume", "cancel_all"}),
+    Sessions: frozenset({"start", "submit", "resume", "forget", "cancel_all"}),
     Webhooks: frozenset({"run", "close", "enqueue"}),
 }
 

@@ -85,6 +85,7 @@ from .batch import (
 from .library_services import LibraryServices
 from .services import Services
 from .sessions import Session, Sessions
+from .submissions import Submission
 
 __all__ = ["Client"]
 
@@ -478,6 +479,45 @@ class Client:
         context = self._context(BudgetStack(budget=budget), options)
         return self.sessions.start(source, self._batch_parts(context, max_at_once), budget)
 
+    async def submit(
+        self,
+        request: str | Request,
+        *,
+        n: int = 1,
+        max_at_once: int = 4,
+        together: bool = False,
+        budget: Budget | None = None,
+        priority: int = 0,
+        **parameters: Unpack[GenerateParameters],
+    ) -> Session:
+        """Leave a batch to the workers (`imagen worker`) of this database, and
+        follow it as if it ran here.
+
+        Args:
+            priority: Those of a higher one are begun first. Requests of one
+                priority take turns by their `tag`, and within it come in order.
+
+        Return once it is on the disk. It does not end with this client:
+        `sessions.get(id)` finds it in any other, and `cancel` ends it. Budget
+        scopes do not bind it; a `budget` does, and so do standing budgets.
+        Above `confirm_above_usd` this client's `confirm` is asked.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+            ImagenError: the request cannot be sent.
+        """
+        fields, options = take_options(parameters)
+        whole = _as_request(request, fields)
+        source = repeat_request(whole, n, together=together)
+        quote = self.quote(whole, n=n)
+        if self._services.confirmation is not None:
+            await self._services.confirmation.ask(quote, n)
+        context = self._context(BudgetStack(budget=budget), options)
+        submission = Submission(tag=whole.tag or "", priority=priority)
+        return await self.sessions.submit(
+            source, self._batch_parts(context, max_at_once), budget, submission
+        )
+
     async def resume_session(self, session_id: str) -> Session:
         """Make the missing images of a session that an earlier process did not
         finish, under the same id.
@@ -491,6 +531,12 @@ class Client:
         """
         context = self._context(BudgetStack(), RoutingOptions())
         return await self.sessions.resume(session_id, self._batch_parts(context, 1))
+
+    async def _resume_submitted(self, session_id: str) -> Session:
+        """Make a submitted session, for a worker."""
+        context = self._context(BudgetStack(), RoutingOptions())
+        parts = self._batch_parts(context, 1)
+        return await self.sessions.resume(session_id, parts, submitted=True)
 
     def quote(
         self,

@@ -22,8 +22,10 @@ from ..library._imaging.renditions import Renditions
 from ..prompts import PromptLibrary
 from .event_relay import EventRelay
 from .library_services import LibraryServices, open_library_services
+from .session_news import SessionNews
 from .session_store import SessionStore
 from .sessions import Sessions
+from .submissions import Submissions
 
 __all__ = ["RENDITIONS_FOLDER", "Services"]
 
@@ -62,11 +64,14 @@ class Services:
             None if library is None else open_library_services(runtime, library, self.renditions)
         )
         self.webhooks: Final = _open_webhooks(runtime)
+        self.news: Final = SessionNews(runtime)
+        self.submissions: Final = Submissions(runtime)
         self.sessions: Final = Sessions(
             runtime,
-            store=None if library is None else SessionStore(runtime, library),
+            store=None if library is None else SessionStore(runtime, library, self.submissions),
             recovery=self.recovery,
             announce=self.announce,
+            news=self.news,
         )
 
     async def start(self) -> None:
@@ -80,6 +85,7 @@ class Services:
     def close(self) -> None:
         """Send nothing more, and bound what is in flight."""
         self.sessions.cancel_all()
+        self.news.close()
         self.admission.close()
         self.engine.close()
         self.batch_jobs.close()

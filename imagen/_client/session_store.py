@@ -5,24 +5,39 @@ same id.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from .. import _errors
 from .._engine.recovery import failures_of
 from .._engine.runtime import Runtime
-from .._errors import Billed, ErrorCode, ImagenError, SessionError
+from .._errors import (
+    Billed,
+    ErrorCode,
+    ImagenError,
+    SessionError,
+    SessionNotFoundError,
+)
 from .._requests.options import RoutingOptions
 from .._requests.request import Request, decode_request, encode_request
 from .._results.images import Cost, Failure, Image, Outcome, as_hit
-from .._storage.database import Transaction, from_nanousd, to_nanousd
+from .._storage.database import (
+    Row,
+    Statement,
+    Transaction,
+    from_nanousd,
+    to_int,
+    to_nanousd,
+)
 from ..library._library import Library
 from .session_state import TERMINAL, SessionState
+from .submissions import Submission, Submissions
 
-__all__ = ["SessionEnd", "SessionStore", "SessionSummary", "StoredSession"]
+__all__ = ["SessionEnd", "SessionGlance", "SessionStore", "SessionSummary", "StoredSession"]
 
 
 class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +52,8 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     budget_usd: Decimal | None
     owner: str
     touched_at: float
+    # Any worker may make it.
+    submitted: bool
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +85,14 @@ class SessionEnd(msgspec.Struct, frozen=True, array_like=True):
     message: str | None = None
 
 
+class SessionGlance(msgspec.Struct, frozen=True):
+    """How far a session of another process is."""
+
+    is_taken: bool
+    outcomes: int
+    end: SessionEnd | None
+
+
 class _RecentRow(msgspec.Struct, frozen=True, array_like=True):
     """Row of `_RECENT`."""
 
@@ -79,6 +104,7 @@ class _RecentRow(msgspec.Struct, frozen=True, array_like=True):
     state: SessionState | None
     images: int
     failures: int
+    submitted: int
 
 
 class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,17 +131,44 @@ SELECT
     (
         SELECT count(*) FROM session_outcomes
         WHERE session_id = sessions.id AND image_id IS NULL
-    )
+    ),
+    (SELECT count(*) FROM submissions WHERE session_id = sessions.id)
 FROM sessions LEFT JOIN session_ends ON session_ends.session_id = sessions.id
 WHERE touched_at >= ? ORDER BY touched_at DESC LIMIT ?
 """
 
+_FIND = """
+SELECT sessions.*, (SELECT count(*) FROM submissions WHERE session_id = id)
+FROM sessions WHERE id = ?
+"""
+_GLANCE = """
+SELECT
+    owner, (SELECT count(*) FROM session_outcomes WHERE session_id = id),
+    session_ends.state, session_ends.message
+FROM sessions LEFT JOIN session_ends ON session_ends.session_id = id WHERE id = ?
+"""
+# Its own images are told from those that the library had for it.
+_OUTCOMES = """
+SELECT
+    batch_index, image_id, failure,
+    (
+        SELECT count(*) FROM images JOIN attempts ON attempts.id = images.attempt_id
+        WHERE images.id = image_id AND attempts.batch_id = session_id
+    )
+FROM session_outcomes WHERE session_id = ? AND number >= ? ORDER BY number
+"""
 _TOUCH = "UPDATE sessions SET touched_at = ? WHERE id = ? AND owner = ?"
 _ADD_OUTCOME = "INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?, ?)"
 _END = """
 INSERT INTO session_ends SELECT id, ?, ? FROM sessions WHERE id = ? AND owner = ?
 ON CONFLICT (session_id) DO UPDATE SET state = excluded.state, message = excluded.message
 """
+
+_OVER = """
+DELETE FROM submissions WHERE session_id IN (SELECT id FROM sessions WHERE id = ? AND owner = ?)
+"""
+# A row that reads as one by one costs less than all images of the session.
+_FEW = 8
 
 _decode_failure = msgspec.json.Decoder(_StoredFailure).decode
 
@@ -133,8 +186,9 @@ _decode_options = msgspec.json.Decoder(_StoredOptions).decode
 class SessionStore:
     """Writes sessions and their outcomes, and reads those of earlier processes."""
 
-    def __init__(self, runtime: Runtime, library: Library) -> None:
+    def __init__(self, runtime: Runtime, library: Library, submissions: Submissions) -> None:
         self._runtime = runtime
+        self.submissions: Final = submissions
         self._database = runtime.database
         self._ledger = runtime.ledger
         self._library = library
@@ -151,8 +205,11 @@ class SessionStore:
         max_at_once: int,
         options: RoutingOptions,
         budget_usd: Decimal | None,
+        submission: Submission | None = None,
     ) -> None:
-        """Store a session; nothing of it has been sent before this returns."""
+        """Store a session; nothing of it has been sent before this returns. One
+        that is submitted has no owner yet.
+        """
         values = (
             session_id,
             encode_request(request),
@@ -160,13 +217,16 @@ class SessionStore:
             int(together),
             max_at_once,
             to_nanousd(budget_usd),
-            self._owner,
+            self._owner if submission is None else "",
             self._now(),
             _encode_options(options),
         )
-        await self._database.write(
-            [("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)]
-        )
+        rows: list[Statement] = [
+            ("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        ]
+        if submission is not None:
+            rows.append(submission.row(session_id, self._now()))
+        await self._database.write(rows)
 
     async def add_outcome(self, session_id: str, number: int, outcome: Outcome) -> None:
         """Remembers the outcome that callers know by this number.
@@ -198,7 +258,7 @@ class SessionStore:
 
     async def find(self, session_id: str) -> StoredSession | None:
         """A session of any process."""
-        rows = await self._database.read("SELECT * FROM sessions WHERE id = ?", (session_id,))
+        rows = await self._database.read(_FIND, (session_id,))
         if not rows:
             return None
         (
@@ -212,6 +272,7 @@ class SessionStore:
                 owner,
                 touched_at,
                 way,
+                submitted,
             ),
             *_,
         ) = rows
@@ -222,6 +283,7 @@ class SessionStore:
             "max_at_once": max_at_once,
             "owner": owner,
             "touched_at": touched_at,
+            "submitted": bool(submitted),
         }
         return StoredSession(
             request=decode_request(str(request)),
@@ -242,7 +304,8 @@ class SessionStore:
         def take(transaction: Transaction) -> bool:
             if transaction.change(sql, values) != 1:
                 return False
-            for table in ("session_ends", "session_stops"):
+            # A wish that a submitted one be stopped is heeded by its worker.
+            for table in ("session_ends", *(() if session.submitted else ("session_stops",))):
                 transaction.change(f"DELETE FROM {table} WHERE session_id = ?", (session.id,))
             return True
 
@@ -254,10 +317,10 @@ class SessionStore:
 
     async def end(self, session_id: str, end: SessionEnd) -> None:
         """Remember that this client does not work on a session of its own any
-        more.
+        more; a submitted one is over.
         """
         values = (end.state, end.message, session_id, self._owner)
-        await self._database.write([(_END, values)])
+        await self._database.write([(_END, values), (_OVER, (session_id, self._owner))])
 
     async def end_of(self, session_id: str) -> SessionEnd | None:
         """Return the end of a session; None if a process works on it, or died."""
@@ -266,8 +329,20 @@ class SessionStore:
         )
         return None if not rows else msgspec.convert(rows[0], SessionEnd)
 
+    async def glance(self, session_id: str) -> SessionGlance:
+        """Return how far a session is, all from one moment."""
+        rows = await self._database.read(_GLANCE, (session_id,))
+        for owner, outcomes, state, message in rows:
+            end = None if state is None else msgspec.convert((state, message), SessionEnd)
+            return SessionGlance(owner != "", to_int(outcomes), end)
+        raise SessionNotFoundError(f"There is no session {session_id!r}: start one first.")
+
     async def ask_to_stop(self, session_id: str) -> None:
-        """Ask the process that works on a session to cancel it."""
+        """Ask the process that works on a session to cancel it; one that waits
+        for a worker is over at once.
+        """
+        if await self.submissions.end_waiting(session_id):
+            return
         await self._database.write(
             [
                 (
@@ -299,7 +374,9 @@ class SessionStore:
 
     async def _summarize(self, row: _RecentRow) -> SessionSummary:
         state = row.state
-        if state is None and await self._runtime.is_open(row.owner):
+        if state is None and row.submitted and row.owner == "":
+            state = "CREATED"
+        elif state is None and await self._runtime.is_open(row.owner):
             state = "GENERATING"
         elif state is None and row.images + row.failures >= row.requested:
             state = "COMPLETED" if row.images else "FAILED"
@@ -327,33 +404,40 @@ class SessionStore:
                 found.append(image)
         return found
 
-    async def numbered(self, session: StoredSession) -> Sequence[Outcome]:
-        """Return the outcomes that have a number so far, in their order."""
-        return (await self._outcomes(session))[0]
+    async def numbered(self, session: StoredSession, first: int = 0) -> Sequence[Outcome]:
+        """Return the outcomes that have a number so far, from that one on."""
+        rows = await self._database.read(_OUTCOMES, (session.id, first))
+        known = (
+            {image.id: image for image in await self._library.of_batch(session.id)}
+            if len(rows) > _FEW
+            else {}
+        )
+        return [await self._outcome(session, row, known) for row in rows]
 
     async def _outcomes(self, session: StoredSession) -> tuple[list[Outcome], Sequence[Image]]:
         """Return the outcomes by their numbers, and images without a number."""
         images = {image.id: image for image in await self._library.of_batch(session.id)}
-        rows = await self._database.read(
-            "SELECT batch_index, image_id, failure FROM session_outcomes WHERE session_id = ? ORDER"
-            " BY number",
-            (session.id,),
-        )
-        found: list[Outcome] = []
-        for index, image_id, failure in rows:
-            assert isinstance(index, int)
-            if (image := images.pop(str(image_id), None)) is not None:
-                found.append(image)
-            elif (
-                image_id is not None and (hit := await self._library.get(str(image_id))) is not None
-            ):
-                found.append(as_hit(hit, index))
-            elif failure is not None:
-                found.append(_read_failure(str(failure), index, session.request))
-            else:
-                gone = ImagenError("The image was deleted from the library.", billed="yes")
-                found.append(Failure(index=index, request=session.request, error=gone, cost=Cost()))
+        rows = await self._database.read(_OUTCOMES, (session.id, 0))
+        found = [await self._outcome(session, row, images) for row in rows]
+        for _, image_id, *_ in rows:
+            images.pop(str(image_id), None)
         return found, list(images.values())
+
+    async def _outcome(
+        self, session: StoredSession, row: Row, known: Mapping[str, Image]
+    ) -> Outcome:
+        """Return the outcome of a row; `known` are images that are read
+        already.
+        """
+        index, image_id, failure, is_own = row
+        if image_id is not None:
+            image = known.get(str(image_id)) or await self._library.get(str(image_id))
+            if image is not None:
+                return image if is_own else as_hit(image, to_int(index))
+        if failure is not None:
+            return _read_failure(str(failure), to_int(index), session.request)
+        gone = ImagenError("The image was deleted from the library.", billed="yes")
+        return Failure(index=to_int(index), request=session.request, error=gone, cost=Cost())
 
     async def spent_usd(self, session: StoredSession) -> Decimal:
         """Return the cost of a session so far; an unknown cost counts with all

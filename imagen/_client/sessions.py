@@ -21,6 +21,7 @@ import trio
 from .._engine.recovery import Recovery
 from .._engine.runtime import Runtime
 from .._errors import (
+    ConfigurationError,
     ImagenError,
     SessionError,
     SessionExpiredError,
@@ -35,8 +36,10 @@ from .._storage.webhooks import BatchCompleted
 from .._system.ids import new_id
 from .._system.signal import Signal
 from .batch import Batch, BatchSetup, BatchStatus, RepeatedRequest, open_batch
+from .session_news import SessionNews
 from .session_state import TERMINAL, SessionEvent, SessionProgress, SessionState, advance
 from .session_store import SessionEnd, SessionStore, SessionSummary, StoredSession
+from .submissions import Submission
 
 __all__ = ["Session", "Sessions"]
 
@@ -68,9 +71,15 @@ class Session:
         request: Request,
         makes_missing: bool = True,
         is_followed: bool = False,
+        stored: StoredSession | None = None,
+        ask_to_stop: Callable[[], None] | None = None,
         emit: EventHandler = lambda event: None,
     ) -> None:
         self._emit = emit
+        self._is_submitted = stored is not None and stored.submitted
+        self._ask_to_stop = ask_to_stop
+        # The caller's wish, which a client that closes is not.
+        self._is_stopped = False
         self.id: Final[str] = session_id or new_id()
         self._is_stored = session_id is not None
         self._request = request
@@ -170,12 +179,22 @@ class Session:
     def cancel(self) -> None:
         """Stop what has not been sent, and salvage what has. Does nothing to a
         finished session.
+
+        The worker of a submitted session heeds it within a second;
+        `sessions.stop(id)` returns once the wish is on the disk.
         """
         if not self.finished:
-            self._step("cancelled")
-            self._scope.cancel("the session is cancelled")
+            self._is_stopped = True
+            if self._ask_to_stop is not None:
+                self._ask_to_stop()
+            self._leave()
 
     # --- for the registry -----------------------------------------------------
+
+    def _leave(self) -> None:
+        """Work on it or follow it no more."""
+        self._step("cancelled")
+        self._scope.cancel("the session is cancelled")
 
     async def _run(
         self,
@@ -227,22 +246,49 @@ class Session:
         message = None if self._error is None else self._error.message
         scope = trio.CancelScope(shield=True, deadline=trio.current_time() + _END_SECONDS)
         with scope, suppress(StorageError):
-            await store.end(self.id, SessionEnd(self.state, message))
+            if self._is_submitted and not self._is_over:
+                failed = self._error is not None
+                await store.submissions.give_up(self.id, failed=failed)
+            else:
+                await store.end(self.id, SessionEnd(self.state, message))
 
-    async def _follow(self, stored: StoredSession, store: SessionStore) -> None:
+    @property
+    def _is_over(self) -> bool:
+        """False if a worker is to go on with it."""
+        if self._error is not None:
+            return not (self._error.retryable or isinstance(self._error, StorageError))
+        return self._is_stopped or self.state != "CANCELLED"
+
+    async def _follow(self, stored: StoredSession, store: SessionStore, news: SessionNews) -> None:
         """Read what another process makes, until it ends the session or dies."""
-        self._step("started")
-        while True:
-            is_open = await store.is_elsewhere(stored)
-            end = await store.end_of(self.id)
-            await self._catch_up(await store.numbered(stored), None)
-            if end is not None:
-                self._error = None if end.message is None else SessionError(end.message)
-                self._step(_LAST_EVENT[end.state])
-                return
-            if not is_open:
-                return
-            await trio.sleep(_FOLLOW_SECONDS)
+        try:
+            while not await self._look(stored, store, news):
+                pass
+        finally:
+            news.forget(self.id)
+
+    async def _look(self, stored: StoredSession, store: SessionStore, news: SessionNews) -> bool:
+        """Read what is new, and wait for more; return True after the end."""
+        told = news.next(self.id)
+        try:
+            # One that was submitted waits for the next worker.
+            is_open = stored.submitted or await store.is_elsewhere(stored)
+            glance = await store.glance(self.id)
+            if glance.is_taken or glance.end is not None:
+                self._step("started")
+            if glance.outcomes > len(self._outcomes):
+                for outcome in await store.numbered(stored, len(self._outcomes)):
+                    await self._add(outcome, None)
+        except StorageError:
+            # The process that makes it may do well without this one's database.
+            await news.wait(told)
+            return False
+        if (end := glance.end) is not None:
+            self._error = None if end.message is None else SessionError(end.message)
+            self._step(_LAST_EVENT[end.state])
+        elif is_open:
+            await news.wait(told)
+        return end is not None or not is_open
 
     async def _read(
         self, source: RepeatedRequest, parts: BatchSetup, store: SessionStore | None
@@ -320,7 +366,9 @@ class Sessions:
         store: SessionStore | None,
         recovery: Recovery,
         announce: Announce,
+        news: SessionNews,
     ) -> None:
+        self._news = news
         self._nursery = runtime.nursery
         self._emit = runtime.emit
         self._ttl_seconds = runtime.settings.session_ttl_seconds
@@ -355,6 +403,28 @@ class Sessions:
             session._run, work, self._announce, self._store, name=f"imagen session {session.id}"
         )
         return session
+
+    async def submit(
+        self,
+        source: RepeatedRequest,
+        parts: BatchSetup,
+        budget: Budget | None,
+        submission: Submission,
+    ) -> Session:
+        """Store a session that a worker makes, and follow it. `Client.submit`
+        is the way to call it.
+
+        Raises:
+            ConfigurationError: the client has no library.
+        """
+        if self._store is None:
+            raise ConfigurationError(
+                "This client was opened without a library, in which workers leave the images: leave"
+                " out library=None."
+            )
+        session_id = new_id()
+        await self._write(session_id, source, parts, budget, submission)
+        return self._read_along(await self._stored(session_id))
 
     async def list(self, *, limit: int = 20) -> Sequence[SessionSummary]:
         """Return the sessions of all processes that share this home, the latest
@@ -398,7 +468,7 @@ class Sessions:
                 assert self._store is not None
                 session = (
                     self._read_along(stored)
-                    if await self._store.is_elsewhere(stored)
+                    if stored.submitted or await self._store.is_elsewhere(stored)
                     else await self._restore(stored, None)
                 )
         session._touched = trio.current_time()
@@ -437,7 +507,8 @@ class Sessions:
         live.
 
         A session of an earlier process is loaded with its outcomes;
-        `Client.resume_session` makes the rest.
+        `Client.resume_session` makes the rest. One that was submitted is
+        followed.
 
         Raises:
             SessionNotFoundError: there never was one.
@@ -446,15 +517,23 @@ class Sessions:
         """
         async with self._restoring:
             if (session := self._current(session_id)) is None:
-                session = await self._restore(await self._stored(session_id), None)
-            elif session._is_followed and not session.finished:
+                stored = await self._stored(session_id)
+                session = (
+                    self._read_along(stored)
+                    if stored.submitted
+                    else await self._restore(stored, None)
+                )
+            elif session._is_followed and not (session.finished or session._is_submitted):
                 raise _elsewhere(session_id)
         session._touched = trio.current_time()
         return session
 
-    async def resume(self, session_id: str, parts: BatchSetup) -> Session:
+    async def resume(
+        self, session_id: str, parts: BatchSetup, *, submitted: bool = False
+    ) -> Session:
         """Make the missing images of a session that an earlier process did not
-        finish. Leaves a running one alone.
+        finish. Leaves a running one alone. With `submitted` only one that waits
+        for a worker.
         """
         while True:
             async with self._restoring:
@@ -464,17 +543,23 @@ class Sessions:
                 if session is None or (
                     session._over.is_set() and len(session.outcomes) < session.requested
                 ):
-                    return await self._go_on(session_id, parts)
+                    return await self._go_on(session_id, parts, submitted=submitted)
             if session._over.is_set() or (session._makes_missing and not session.finished):
                 return session
             # The session is only being loaded, or was cancelled a moment ago.
             await session._over.wait()
 
-    async def _go_on(self, session_id: str, parts: BatchSetup) -> Session:
-        self._check_running()
+    async def _go_on(self, session_id: str, parts: BatchSetup, *, submitted: bool) -> Session:
+        if not submitted:
+            # A worker has a limit of its own.
+            self._check_running()
         stored = await self._stored(session_id)
+        if submitted and not stored.submitted:
+            raise _elsewhere(session_id)
         parts = msgspec.structs.replace(
             parts,
+            # Who submitted it was asked.
+            confirmation=None if stored.submitted else parts.confirmation,
             max_at_once=stored.max_at_once,
             context=msgspec.structs.replace(parts.context, options=stored.options),
             batch_id=stored.id,
@@ -484,32 +569,46 @@ class Sessions:
     def cancel_all(self) -> None:
         """The client closes."""
         for session in self._sessions.values():
-            session.cancel()
+            if not session.finished:
+                session._leave()
 
     async def _begin(
         self, session: Session, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None
     ) -> None:
         if self._store is not None:
-            # A later process finds the input images in the library.
-            planned = await parts.planner.read_inputs(parts.planner.plan(source.request))
-            await self._store.add(
-                session.id,
-                planned.inputs.request,
-                requested=source.n,
-                together=source.together,
-                max_at_once=parts.max_at_once,
-                options=parts.context.options,
-                budget_usd=None if budget is None else budget.limit_usd,
-            )
+            await self._write(session.id, source, parts, budget)
         await session._read(
             source, msgspec.structs.replace(parts, batch_id=session.id), self._store
+        )
+
+    async def _write(
+        self,
+        session_id: str,
+        source: RepeatedRequest,
+        parts: BatchSetup,
+        budget: Budget | None,
+        submission: Submission | None = None,
+    ) -> None:
+        assert self._store is not None
+        # A later process finds the input images in the library.
+        planned = await parts.planner.read_inputs(parts.planner.plan(source.request))
+        await self._store.add(
+            session_id,
+            planned.inputs.request,
+            requested=source.n,
+            together=source.together,
+            max_at_once=parts.max_at_once,
+            options=parts.context.options,
+            budget_usd=None if budget is None else budget.limit_usd,
+            submission=submission,
         )
 
     async def _stored(self, session_id: str) -> StoredSession:
         found = None if self._store is None else await self._store.find(session_id)
         if found is None:
             raise SessionNotFoundError(f"There is no session {session_id!r}: start one first.")
-        if found.touched_at < self._now() - self._ttl_seconds:
+        # One that waits for a worker may wait for long.
+        if found.touched_at < self._now() - self._ttl_seconds and not found.submitted:
             raise _expired(session_id)
         return found
 
@@ -534,6 +633,7 @@ class Sessions:
                 stored.id,
                 request=stored.request,
                 makes_missing=parts is not None,
+                stored=stored,
                 emit=self._emit,
             )
         )
@@ -554,13 +654,30 @@ class Sessions:
                 request=stored.request,
                 makes_missing=False,
                 is_followed=True,
+                stored=stored,
+                ask_to_stop=partial(self._ask_to_stop, stored.id) if stored.submitted else None,
             )
         )
-        work = partial(session._follow, stored, self._store)
+        work = partial(session._follow, stored, self._store, self._news)
         self._nursery.start_soon(
             session._run, work, _say_nothing, None, name=f"imagen session {session.id}"
         )
         return session
+
+    def _ask_to_stop(self, session_id: str) -> None:
+        self._nursery.start_soon(
+            self._write_stop, session_id, name=f"imagen stop of session {session_id}"
+        )
+
+    async def _write_stop(self, session_id: str) -> None:
+        assert self._store is not None
+        with trio.CancelScope(shield=True), suppress(StorageError):
+            # Bounded by the database.
+            await self._store.ask_to_stop(session_id)
+
+    def forget(self, session: Session) -> None:
+        """Keep a session that is over in the database only."""
+        self._sessions.pop(session.id, None)
 
     def _check_running(self) -> None:
         self._sweep()

@@ -53,5 +53,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
 
     async def is_open(self, owner: str) -> bool:
-        """Return True if the client of that id is open, in any process."""
-        return await self.workers.run(partial(self.owners.is_alive, owner))
+        """Return True if the client of that id is open, in any process; no
+        client has the id "".
+        """
+        return owner != "" and await self.workers.run(partial(self.owners.is_alive, owner))

@@ -25,6 +25,7 @@ from .._system.groups import Groups
 from .._system.private_files import make_private_file, make_private_folder
 from .._system.threads import Workers
 from .full_text import as_searched, image_facets, input_hashes
+from .news import Ear
 from .owners import FileOwners, Owners
 
 __all__ = [
@@ -125,6 +126,14 @@ class Engine(Protocol):
 
     # As errors name the database; it holds no secret.
     name: str
+    # Whether `ear` can be called.
+    tells_news: bool
+
+    def ear(self) -> Ear:
+        """Return a connection on which other processes tell what they have
+        written.
+        """
+        ...
 
     def execute(self, group: Sequence[Work]) -> None:
         """Commit a group in one transaction.
@@ -267,6 +276,20 @@ class Database:
         """
         return self._engine.owners(folder)
 
+    @property
+    def tells_news(self) -> bool:
+        """True if there is an `ear`."""
+        return self._engine.tells_news
+
+    def ear(self) -> Ear:
+        """Return a connection on which other processes tell what they have
+        written. Blocking: call it through the workers.
+
+        Raises:
+            StorageError: the server does not answer.
+        """
+        return self._engine.ear()
+
     async def _commit(self, group: Sequence[Work]) -> None:
         try:
             await self._workers.run_serially(lambda: self._engine.execute(group))
@@ -301,6 +324,8 @@ def _run_all(transaction: Transaction, statements: Sequence[Statement]) -> None:
 class SqliteEngine:
     """SQLite file."""
 
+    tells_news = False
+
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
@@ -308,6 +333,9 @@ class SqliteEngine:
 
     def owners(self, folder: Path) -> Owners:
         return FileOwners(folder)
+
+    def ear(self) -> Ear:
+        raise StorageError("SQLite tells no news: look at the file now and then.")
 
     def close(self) -> None:
         self._connection.close()

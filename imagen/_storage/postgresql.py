@@ -25,6 +25,7 @@ from .._errors import ConfigurationError, StorageError
 from .._system.secret import Secret
 from .._system.threads import Workers
 from .database import NO_VALUES, Database, Row, Statement, Transaction, Value, Work, no_value
+from .news import Ear
 from .owners import Owners
 from .sql_dialect import bind, find_words, translate
 from .word_index import Document, Tokenizer, image_document, prompt_document
@@ -43,6 +44,7 @@ _KEEP_SECONDS = 5.0
 _RETURN_SECONDS = 2 * _KEEP_SECONDS
 # Advisory locks: of the one writer, of migrations, and the space of owners.
 _WRITER, _MIGRATION, _OWNERS = 20261128, 20261129, 1
+_NEWS = "imagen_sessions"
 _BEGIN = "SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text"
 _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, %s))"
 _TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
@@ -319,6 +321,8 @@ class PostgresEngine:
     with a SQLite file.
     """
 
+    tells_news = True
+
     def __init__(self, url: Secret, schema: str | None = None) -> None:
         self._server = _Server(url, schema)
         self.name = self._server.name
@@ -329,6 +333,9 @@ class PostgresEngine:
 
     def owners(self, folder: Path) -> Owners:
         return self._owners
+
+    def ear(self) -> Ear:
+        return _PostgresEar(self._server)
 
     def execute(self, group: Sequence[Work]) -> None:
         try:
@@ -393,6 +400,38 @@ class PostgresEngine:
     def close(self) -> None:
         self._connection.close()
         self._tokenizer.close()
+
+
+class _PostgresEar:
+    """Connection that LISTENs: triggers of the tables tell what was written
+    when its transaction commits.
+    """
+
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        try:
+            with ExitStack() as undo:
+                self._connection = undo.enter_context(closing(server.connect()))
+                self._connection.execute(f"LISTEN {_NEWS}")
+                undo.pop_all()
+        except psycopg.Error as error:
+            raise server.broken("listened to", error) from error
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def hear(self) -> Sequence[str]:
+        # The way through psycopg's own generator would wait.
+        lower = self._connection.pgconn
+        try:
+            lower.consume_input()
+            heard = list(iter(lower.notifies, None))
+        except psycopg.Error as error:
+            raise self._server.broken("listened to", error) from error
+        return [one.extra.decode() for one in heard]
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class PostgresOwners:

@@ -29,6 +29,7 @@ from .._commands.sharing.archive import add_archive_commands
 from .._commands.sharing.publish import add_publish_command
 from .._commands.sharing.share import add_share_command
 from .._commands.web import add_web_command
+from .._commands.worker import add_worker_command
 from .._console import Console, ExitStatus
 from .._output.preview import add_preview
 from .options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
@@ -84,6 +85,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_share_command(commands)
     _add_webhooks_command(commands)
     add_web_command(commands)
+    add_worker_command(commands)
     add_command(
         commands.add_parser("doctor", help="check configuration, providers and packages"),
         run_doctor,

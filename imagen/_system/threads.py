@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 import trio
 
-__all__ = ["ThreadWorkers", "Workers"]
+__all__ = ["ThreadWorkers", "Workers", "run_side_by_side"]
 
 Result = TypeVar("Result")
 
@@ -59,6 +59,15 @@ class ThreadWorkers:
     async def run_on(self, device: str, call: Callable[[], Result]) -> Result:
         limiter = self._devices.setdefault(device, trio.CapacityLimiter(1))
         return await _run_in_thread(call, limiter)
+
+
+async def run_side_by_side(workers: Workers, calls: Iterable[Callable[[], object]]) -> None:
+    """Run several calls; return when all have ended. A cancellation waits for
+    them.
+    """
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(workers.run, call)
 
 
 async def _run_in_thread(call: Callable[[], Result], limiter: trio.CapacityLimiter) -> Result:

@@ -12,14 +12,13 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import trio
 
 from .._errors import StorageError
 from .._results.images import SUFFIXES
 from .._system.atomic_files import PART, FileToWrite, write_atomically, write_together
 from .._system.groups import Groups
 from .._system.private_files import make_private_folder
-from .._system.threads import Workers
+from .._system.threads import Workers, run_side_by_side
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._replies.image_search import whole_image
 
@@ -139,9 +138,8 @@ class ImageFiles:
         return None if path is None else path.read_bytes()
 
     async def _write_together(self, files: Sequence[FileToWrite]) -> None:
-        async with trio.open_nursery() as nursery:
-            for part in _by_folders(files):
-                nursery.start_soon(self._workers.run, partial(write_together, part))
+        parts = _by_folders(files)
+        await run_side_by_side(self._workers, [partial(write_together, part) for part in parts])
 
     def _not_written(self, error: OSError) -> StorageError:
         return StorageError(

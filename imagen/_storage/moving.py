@@ -15,6 +15,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import msgspec
+import trio
 
 from .._errors import StorageError
 from .._system.process_locks import OWNERS, is_alive
@@ -47,6 +48,7 @@ WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '*_search*' 
 # Columns that they write.
 _COUNTED = {"collections": "images"}
 _PAGE = 500
+_CLOSE_SECONDS = 5.0
 # A modulus keeps sums of large numbers within 64 bits.
 _MODULUS = 1_000_003
 _STATE = "CREATE TABLE IF NOT EXISTS imagen_move (name text PRIMARY KEY, place text, moved bigint)"
@@ -83,21 +85,26 @@ async def move_to_postgresql(
     try:
         source = await workers.run(partial(_Source, path))
         try:
-            tables = await workers.run(partial(_tables, source))
-            await database.transact(partial(_begin, tables=tables))
-            rows = {
-                table: await _move(source, database, workers, table, on_progress)
-                for table in tables
-            }
-            await database.transact(_number_on)
-            await _verify(source, database, workers, tables)
+            rows = await _move_all(source, database, workers, on_progress)
         finally:
-            await workers.run(source.close)
+            source.close()
         await workers.run(partial(_check_home, home, path))
         await database.write([("INSERT OR IGNORE INTO imagen_move VALUES (?, NULL, 0)", (_END,))])
     finally:
-        await database.aclose()
+        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await database.aclose()
     return Moved(rows=rows)
+
+
+async def _move_all(
+    source: _Source, database: Database, workers: Workers, on_progress: MoveProgress
+) -> dict[str, int]:
+    tables = await workers.run(partial(_tables, source))
+    await database.transact(partial(_begin, tables=tables))
+    rows = {table: await _move(source, database, workers, table, on_progress) for table in tables}
+    await database.transact(_number_on)
+    await _verify(source, database, workers, tables)
+    return rows
 
 
 def _check_home(home: Path, path: Path) -> None:

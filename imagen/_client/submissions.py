@@ -2,7 +2,8 @@
 
 A row of `submissions` lasts until its session is over. The session waits while
 it has no owner, and is made by the worker that owns it. So a worker that dies
-leaves nothing that another one does not find, and a notification may be lost.
+leaves nothing that another one does not find, and whatever else knows of
+waiting sessions, a queue or a notification, may be lost.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ SELECT session_id, placed.tag FROM (
     FROM (
         SELECT
             session_id, tag, priority, submitted_at,
-            CASE WHEN owner <> '' THEN 1 ELSE 0 END AS is_taken,
+            CASE WHEN owner <> '' OR queued = 1 THEN 1 ELSE 0 END AS is_taken,
             CASE
-                WHEN owner = '' AND not_before <= ?
+                WHEN owner = '' AND queued = 0 AND not_before <= ?
                     AND NOT EXISTS (
                         SELECT 1 FROM session_stops
                         WHERE session_stops.session_id = submissions.session_id
@@ -60,7 +61,7 @@ ON CONFLICT (tag) DO UPDATE SET begun_at = excluded.begun_at
 _FORGET_TURNS = "DELETE FROM submission_turns WHERE begun_at < ?"
 _CLAIM = "UPDATE sessions SET owner = ?, touched_at = ? WHERE id = ? AND owner = ''"
 _FAIL_OF = """
-UPDATE submissions SET not_before = 0, failures = failures + 1
+UPDATE submissions SET queued = 0, failures = failures + 1
 WHERE session_id IN (SELECT id FROM sessions WHERE owner = ?)
 """
 _FREE_OF = """
@@ -69,7 +70,7 @@ WHERE owner = ? AND id IN (SELECT session_id FROM submissions)
 """
 _FREE = f"{_FREE_OF} AND id = ?"
 _WAIT = """
-UPDATE submissions SET not_before = ?, failures = failures + ? WHERE session_id = ?
+UPDATE submissions SET queued = 0, not_before = ?, failures = failures + ? WHERE session_id = ?
 """
 _STOPPED = """
 SELECT session_stops.session_id FROM session_stops
@@ -79,6 +80,10 @@ JOIN sessions ON id = submissions.session_id WHERE owner = ''
 _FAILED = """
 SELECT session_id FROM submissions JOIN sessions ON id = session_id
 WHERE owner = '' AND failures >= ?
+"""
+_QUEUED = """
+SELECT session_id FROM submissions JOIN sessions ON id = session_id
+WHERE owner = '' AND queued = 1 ORDER BY submitted_at
 """
 
 
@@ -115,6 +120,21 @@ class Submissions:
 
         return await self._database.transact(claim)
 
+    async def enqueue(self, most: int, most_per_tag: int) -> Sequence[str]:
+        """Return the sessions that belong in the queue: those that are there
+        and not taken yet, and with them at most `most` of those that wait.
+        """
+
+        def mark(transaction: Transaction) -> Sequence[str]:
+            queued = [str(session_id) for (session_id,) in transaction.run(_QUEUED)]
+            chosen = self._choose(transaction, max(most - len(queued), 0), most_per_tag)
+            for session_id in chosen:
+                sql = "UPDATE submissions SET queued = 1 WHERE session_id = ?"
+                transaction.change(sql, (session_id,))
+            return [*queued, *chosen]
+
+        return await self._database.transact(mark)
+
     def _choose(self, transaction: Transaction, most: int, most_per_tag: int) -> Sequence[str]:
         rows = transaction.run(_CHOOSE, (self._now(), most_per_tag, most))
         for tag in {tag for _, tag in rows}:
@@ -148,7 +168,9 @@ class Submissions:
         not_before = self._now() + _AGAIN_SECONDS if failed else 0.0
 
         def free(transaction: Transaction) -> None:
-            if transaction.change(_FREE, (self._owner, session_id)):
+            is_mine = transaction.change(_FREE, (self._owner, session_id))
+            # One from the queue that could not even be taken.
+            if is_mine or (failed and transaction.change(_FREE, ("", session_id))):
                 transaction.change(_WAIT, (not_before, int(failed), session_id))
 
         await self._database.transact(free)
@@ -159,6 +181,7 @@ class Submissions:
         def end(transaction: Transaction) -> bool:
             is_free = bool(transaction.change(_FREE, ("", session_id)))
             if is_free:
+                # Whatever the queue still delivers is known to be over.
                 transaction.change(_CLAIM, (self._owner, self._now(), session_id))
                 _end(transaction, session_id, "CANCELLED", None)
             return is_free

@@ -97,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     share_secret: Secret | None = None
     content_signer: ContentSigner | None = None
     database_url: Secret | None = None
+    queue_url: Secret | None = None
     database_schema: str | None = None
 
     def __post_init__(self) -> None:
@@ -220,6 +221,7 @@ def load_settings(
         share_secret=_read_key(environ, "IMAGEN_SHARE_SECRET"),
         content_signer=_read_signer(environ),
         database_url=_read_database_url(environ),
+        queue_url=_read_queue_url(environ),
         database_schema=_read_schema(environ),
     )
 
@@ -326,6 +328,17 @@ def _read_schema(environ: Mapping[str, str]) -> str | None:
             "IMAGEN_DATABASE_SCHEMA is a name of at most 20 lower-case letters, digits, _ and -."
         )
     return name or None
+
+
+def _read_queue_url(environ: Mapping[str, str]) -> Secret | None:
+    url = _text(environ, "IMAGEN_QUEUE_URL")
+    if url and not url.startswith(("redis://", "rediss://")):
+        raise ConfigurationError(
+            "IMAGEN_QUEUE_URL must begin with redis://, or rediss:// for TLS, followed by"
+            " USER:PASSWORD@HOST:PORT of Redis or Valkey."
+        )
+    # It may hold a password.
+    return Secret(url) if url else None
 
 
 def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSettings | None:

@@ -13,10 +13,10 @@ import trio
 import imagen
 
 
-def start(home, *arguments: str) -> subprocess.Popen[str]:
+def start(home, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "imagen", "worker", *arguments],
-        env={**os.environ, "IMAGEN_HOME": str(home)},
+        env={**os.environ, "IMAGEN_HOME": str(home), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,3 +49,18 @@ def test_numbers_are_checked(tmp_path, words):
     _, noted = done.communicate()
     assert done.returncode == 2
     assert "is not a whole number from 1 to 1000" in noted
+
+
+async def test_a_worker_whose_queue_is_away_says_so_and_ends_at_sigterm(tmp_path):
+    worker = start(tmp_path, IMAGEN_QUEUE_URL="redis://127.0.0.1:1")
+    try:
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        assert worker.stdout.readline() == "The worker makes up to 8 sessions at once.\n"
+        assert "IMAGEN_QUEUE_URL is away" in worker.stderr.readline()
+        worker.send_signal(signal.SIGTERM)
+        await trio.to_thread.run_sync(worker.communicate)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert worker.returncode == 0

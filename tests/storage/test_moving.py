@@ -39,7 +39,7 @@ ROWS = (
     "INSERT INTO session_outcomes VALUES ('s1', 0, 1, 'i', NULL)",
     "INSERT INTO session_ends VALUES ('s1', 'FAILED', 'a' || char(0) || 'b')",
     "INSERT INTO session_stops VALUES ('s2')",
-    "INSERT INTO submissions VALUES ('s2', 'sea', 1, 2.5, 0, 0)",
+    "INSERT INTO submissions VALUES ('s2', 'sea', 1, 2.5, 0, 0, 0)",
     "INSERT INTO submission_turns VALUES ('sea', 2.5)",
     "INSERT INTO webhooks VALUES ('w2', 'r', '{}', 'dead', 3, NULL, 'gone', 1.0, 2.0)",
     "INSERT INTO webhooks VALUES ('w1', 'r', '{}', 'pending', 0, 1.25, NULL, 1.0, NULL)",

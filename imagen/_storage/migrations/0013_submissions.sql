@@ -5,6 +5,8 @@ CREATE TABLE submissions (
     tag TEXT NOT NULL,
     priority INTEGER NOT NULL,
     submitted_at REAL NOT NULL,
+    -- 1 once it was put into the queue of the workers, if they have one.
+    queued INTEGER NOT NULL DEFAULT 0 CHECK (queued IN (0, 1)),
     -- It waits until then after it could not be begun.
     not_before REAL NOT NULL DEFAULT 0,
     -- How often its worker died, or could not begin it.

@@ -4,6 +4,7 @@ CREATE TABLE submissions (
     tag text NOT NULL,
     priority bigint NOT NULL,
     submitted_at float8 NOT NULL,
+    queued bigint NOT NULL DEFAULT 0 CHECK (queued IN (0, 1)),
     not_before float8 NOT NULL DEFAULT 0,
     failures bigint NOT NULL DEFAULT 0
 );

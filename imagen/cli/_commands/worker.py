@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from ... import open_client, run_worker
+from ... import ImagenError, open_client, run_worker
 from .._arguments.options import add_command, whole
 from .._console import Console, ExitStatus, ending_signals
 
@@ -24,7 +24,8 @@ def add_worker_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="make the sessions that clients have submitted",
         description=(
             "Make the sessions that were left to workers with `client.submit`, until Ctrl-C or"
-            " SIGTERM. Any number of workers may run on one database."
+            " SIGTERM. Any number of workers may run on one database. IMAGEN_QUEUE_URL makes them"
+            " take turns by a queue in Redis or Valkey; docs/cluster.md."
         ),
     )
     add_command(parser, run_work)
@@ -44,21 +45,30 @@ def add_worker_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 async def run_work(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Work until a signal comes."""
+    work = partial(
+        run_worker,
+        concurrency=options.concurrency,
+        most_per_tag=options.per_tag,
+        say=console.note,
+    )
+    refused: ImagenError | None = None
     with trio.open_signal_receiver(*ending_signals()) as signals:
-        async with open_client() as client:
-            async with trio.open_nursery() as nursery:
-                work = partial(
-                    run_worker,
-                    client,
-                    concurrency=options.concurrency,
-                    most_per_tag=options.per_tag,
-                    say=console.note,
-                )
-                nursery.start_soon(work)
-                _tell_begun(options.concurrency, console)
-                console.notice(await anext(signals))
-                nursery.cancel_scope.cancel()
+
+        async def end() -> None:
+            console.notice(await anext(signals))
             console.note(_ENDING)
+            nursery.cancel_scope.cancel()
+
+        async with open_client() as client, trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            _tell_begun(options.concurrency, console)
+            try:
+                await work(client)
+            except ImagenError as error:
+                refused = error
+                nursery.cancel_scope.cancel()
+    if refused is not None:
+        raise refused
     return ExitStatus.DONE
 
 

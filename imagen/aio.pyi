@@ -700,9 +700,15 @@ class Library:
         order: SortOrder = "newest",
         **filters: Unpack[Filters],
     ) -> pandas.DataFrame | polars.DataFrame: ...
-    async def timeline(self, query: str | None = None, **filters: Unpack[Filters]) -> Timeline:
+    async def timeline(
+        self, query: str | None = None, *, most: int | None = None, **filters: Unpack[Filters]
+    ) -> Timeline:
         """Return the days on which images were made, and how many, without
         reading them; query and filters are those of `search`.
+
+        Args:
+            most: Number of the latest images that are counted. Then the last
+                day may have more, and `is_whole` says that images are left out.
 
         Raises:
             InvalidRequestError: as for `search`.

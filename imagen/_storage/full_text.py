@@ -17,11 +17,15 @@ from .._errors import InvalidRequestError
 __all__ = [
     "TRASHED",
     "UNPRICED",
+    "SearchWord",
+    "SearchWords",
     "as_searched",
     "facet",
     "image_facets",
     "input_hashes",
     "match_words",
+    "read_words",
+    "words_in",
 ]
 
 TRASHED = "trashed"
@@ -130,17 +134,34 @@ def image_facets(
     return " ".join(facets)
 
 
-def match_words(query: str) -> str:
-    """Return a user's query as a full-text expression: all words, "a phrase",
-    -without this, begin*.
+class SearchWord(msgspec.Struct, frozen=True):
+    """Word of a query, or several in a row; `begins` if only the beginning of
+    the last one is given.
+    """
 
-    No part of the query is read as the index's own syntax.
+    text: str
+    begins: bool = False
+
+    def __str__(self) -> str:
+        return f'"{self.text}"' + ("*" if self.begins else "")
+
+
+class SearchWords(msgspec.Struct, frozen=True):
+    """Words of a query: those that must all be there, and those that must not."""
+
+    wanted: tuple[SearchWord, ...]
+    unwanted: tuple[SearchWord, ...]
+
+
+def read_words(query: str) -> SearchWords:
+    """Return the words of a user's query: all words, "a phrase", -without this,
+    begin*.
 
     Raises:
         InvalidRequestError: the query has no word.
     """
-    wanted: list[str] = []
-    unwanted: list[str] = []
+    wanted: list[SearchWord] = []
+    unwanted: list[SearchWord] = []
     for minus, phrase, word in _PARTS.findall(query):
         if term := _term(phrase or word, prefix=not phrase and word.endswith("*")):
             (unwanted if minus else wanted).append(term)
@@ -150,24 +171,59 @@ def match_words(query: str) -> str:
         )
     if len(wanted) + len(unwanted) > _MOST_WORDS:
         raise InvalidRequestError(f"A search takes at most {_MOST_WORDS} words.")
-    return (
-        " AND ".join(wanted)
-        if not unwanted
-        else f"({' AND '.join(wanted)}) NOT ({' OR '.join(unwanted)})"
-    )
+    return SearchWords(tuple(wanted), tuple(unwanted))
 
 
-def _term(text: str, *, prefix: bool) -> str:
+def match_words(query: str) -> str:
+    """Return a user's query as a full-text expression. No part of it is read as
+    the index's own syntax.
+
+    Raises:
+        InvalidRequestError: as for `read_words`.
+    """
+    words = read_words(query)
+    wanted = " AND ".join(map(str, words.wanted))
+    if not words.unwanted:
+        return wanted
+    return f"({wanted}) NOT ({' OR '.join(map(str, words.unwanted))})"
+
+
+def words_in(text: str | None) -> str:
+    """Return the words of a text as the index has them, with a space around
+    each.
+    """
+    if not text:
+        return " "
+    searched = text.lower() if text.isascii() else as_searched(text)
+    if not searched.isascii():
+        plain = unicodedata.normalize("NFD", searched)
+        kept = "".join(letter for letter in plain if unicodedata.category(letter) != "Mn")
+        searched = unicodedata.normalize("NFC", kept)
+    return f" {' '.join(searched.translate(_GAPS).split())} "
+
+
+def _term(text: str, *, prefix: bool) -> SearchWord | None:
     letters = "".join(
         letter if _is_searched(letter) else " " for letter in as_searched(text)
     ).split()
     if not letters:
-        return ""
+        return None
     if prefix and len(letters[-1]) < _SHORTEST_PREFIX and letters[-1].isascii():
         raise InvalidRequestError(
             f"Give at least {_SHORTEST_PREFIX} letters before the *, not {text!r}."
         )
-    return f'"{" ".join(letters)}"' + ("*" if prefix else "")
+    return SearchWord(" ".join(letters), prefix)
+
+
+class _Gaps(dict[int, str]):
+    """Table of what is between words, filled as letters are met."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        return self.setdefault(code, letter if _is_searched(letter) else " ")
+
+
+_GAPS = _Gaps()
 
 
 def _is_searched(letter: str) -> bool:

@@ -14,10 +14,18 @@ from .._errors import InvalidRequestError
 from .._requests.catalog import Operation
 from .._requests.tags import check_text, clean_tag
 from .._storage.database import to_nanousd
-from .._storage.full_text import TRASHED, facet, match_words
+from .._storage.full_text import (
+    TRASHED,
+    SearchWord,
+    SearchWords,
+    facet,
+    match_words,
+    read_words,
+    words_in,
+)
 from ._rows import microseconds
 
-__all__ = ["Filters", "Ranges", "Selection", "SortOrder", "State", "select"]
+__all__ = ["Beginnings", "Filters", "Ranges", "Selection", "SortOrder", "State", "select"]
 
 State = Literal["kept", "trashed", "any"]
 SortOrder = Literal["newest", "oldest", "rating", "cost", "pixels"]
@@ -65,11 +73,35 @@ class Ranges(msgspec.Struct, frozen=True, kw_only=True):
     pixels: tuple[int | None, int | None] = (None, None)
 
 
+class Beginnings(msgspec.Struct, frozen=True, kw_only=True):
+    """Query with beginnings of words, in parts: `others` is what the index finds
+    newest first, None if that is every image. The words are looked for in each
+    of these.
+    """
+
+    others: str | None
+    wanted: tuple[SearchWord, ...]
+    unwanted: tuple[SearchWord, ...]
+
+    def narrow(self, term: str) -> Beginnings:
+        """Return what must match a term of the index too."""
+        others = term if self.others is None else f"{self.others} AND {term}"
+        return msgspec.structs.replace(self, others=others)
+
+    def leave_to_index(self, words: Sequence[SearchWord]) -> Beginnings:
+        """Return what looks for some of the wanted words in the index."""
+        wanted = tuple(word for word in self.wanted if word not in words)
+        found = msgspec.structs.replace(self, wanted=wanted)
+        for word in words:
+            found = found.narrow(f"{_WORDS} : {word}")
+        return found
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Filters as the index reads them.
 
     `match` is None if every image matches; `first` is inclusive, `end`
-    exclusive.
+    exclusive. `beginnings` is set if a word of the query is a beginning.
     """
 
     match: str | None
@@ -77,6 +109,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     first: int
     end: int
     ranges: Ranges
+    beginnings: Beginnings | None = None
 
 
 def select(query: str | None, filters: Filters, collections: Sequence[str]) -> Selection:
@@ -88,14 +121,14 @@ def select(query: str | None, filters: Filters, collections: Sequence[str]) -> S
     """
     since, until = filters.get("since"), filters.get("until")
     state = filters.get("state", "kept")
-    terms = [] if query is None else [f"{_WORDS} : ({match_words(query)})"]
-    terms += [f"facets : {one}" for one in _facets(filters)]
+    terms = [f"facets : {one}" for one in _facets(filters)]
     if collections:
         terms.append(f"facets : ({' OR '.join(facet('c', one) for one in collections)})")
     if state == "trashed":
         terms.append(f"facets : {TRASHED}")
+    words = [] if query is None else [f"{_WORDS} : ({match_words(query)})"]
     return Selection(
-        match=" AND ".join(terms) or None,
+        match=" AND ".join([*words, *terms]) or None,
         excluded=f"facets : {TRASHED}" if state == "kept" else None,
         first=0 if since is None else _number_at(since),
         end=_MOST if until is None else _number_at(until),
@@ -104,6 +137,21 @@ def select(query: str | None, filters: Filters, collections: Sequence[str]) -> S
             cost=(_nanousd(filters.get("min_usd")), _nanousd(filters.get("max_usd"))),
             pixels=(filters.get("min_pixels"), _bounded(filters.get("max_pixels"))),
         ),
+        beginnings=None if query is None else _beginnings(read_words(query), terms),
+    )
+
+
+def _beginnings(words: SearchWords, terms: Sequence[str]) -> Beginnings | None:
+    if not any(word.begins for word in (*words.wanted, *words.unwanted)):
+        return None
+    if not all(words_in(word.text).strip() for word in (*words.wanted, *words.unwanted)):
+        # Marks without a letter, of which the index makes nothing.
+        return None
+    whole = [f"{_WORDS} : {word}" for word in words.wanted if not word.begins]
+    return Beginnings(
+        others=" AND ".join([*whole, *terms]) or None,
+        wanted=tuple(word for word in words.wanted if word.begins),
+        unwanted=words.unwanted,
     )
 
 

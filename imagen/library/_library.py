@@ -63,10 +63,13 @@ class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """Days (UTC) with images, the latest first, each with their number."""
+    """Days (UTC) with images, the latest first, each with their number. It is
+    whole unless only the latest images were counted.
+    """
 
     total: int
     days: tuple[tuple[datetime.date, int], ...]
+    is_whole: bool = True
 
 
 class Library:
@@ -268,17 +271,26 @@ class Library:
             collections = await self.collections.ids_within(filters["collection"])
         return select(query, filters, collections)
 
-    async def timeline(self, query: str | None = None, **filters: Unpack[Filters]) -> Timeline:
+    async def timeline(
+        self, query: str | None = None, *, most: int | None = None, **filters: Unpack[Filters]
+    ) -> Timeline:
         """Return the days on which images were made, and how many, without
         reading them; query and filters are those of `search`.
+
+        Args:
+            most: Number of the latest images that are counted. Then the last
+                day may have more, and `is_whole` says that images are left out.
 
         Raises:
             InvalidRequestError: as for `search`.
         """
-        days = await self._query.days(await self._select(query, filters))
+        if most is not None and most < 1:
+            raise InvalidRequestError(f"Invalid most {most}: expected 1 or more images.")
+        days, is_cut = await self._query.days(await self._select(query, filters), most)
         return Timeline(
             total=sum(images for _, images in days),
             days=tuple((_EPOCH + datetime.timedelta(days=day), images) for day, images in days),
+            is_whole=not is_cut,
         )
 
     async def of_day(

@@ -8,7 +8,9 @@ its images newest first.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,7 @@ from .._errors import InvalidRequestError
 from .._results.images import Image
 from .._storage.database import Database, Row, Transaction
 from .._storage.full_text import UNPRICED, facet
+from ._beginnings import walk
 from ._filters import Ranges, Selection, SortOrder
 from ._rows import COLUMNS, read_image
 
@@ -48,6 +51,11 @@ _NEXT_VALUES: dict[Measure, str] = {
     "pixels": "SELECT max(width * height) FROM images WHERE width * height <= ?",
 }
 _MOST = 2**63 - 1
+# Images that are counted at a time: by the index, and by looks at each.
+_PIECE = 20_000
+_WALKED_PIECE = 1000
+
+Days = list[tuple[int, int]]
 # Numbers of images are microseconds.
 _DAY = 86_400_000_000
 
@@ -103,12 +111,28 @@ class LibraryQuery:
             page.cursor = _write_cursor(rows[limit - 1], order)
         return page
 
-    async def days(self, selection: Selection) -> Sequence[tuple[int, int]]:
+    async def days(self, selection: Selection, most: int | None) -> tuple[Days, bool]:
         """Return the days of a selection, in days since 1970, the latest first,
-        each with its number of images.
+        each with its number of images; and whether older images than `most` are
+        left out.
+
+        They are counted in pieces, so that none keeps others from the database
+        for long.
         """
-        rows = await self._database.look(lambda reader: _days(reader, selection))
-        return [(int(str(day)), int(str(images))) for day, images in rows]
+        if most is None:
+            # To look at each image takes longer than to merge lists of words.
+            selection = msgspec.structs.replace(selection, beginnings=None)
+        days: Counter[int] = Counter()
+        left = _MOST if most is None else most
+        while left > 0:
+            piece = min(left, _PIECE if selection.beginnings is None else _WALKED_PIECE)
+            found, last = await self._database.look(partial(_days, selection=selection, most=piece))
+            days.update(found)
+            if last is None:
+                return list(days.items()), False
+            left -= piece
+            selection = msgspec.structs.replace(selection, end=last)
+        return list(days.items()), True
 
     async def of_day(
         self, selection: Selection, day: int, *, offset: int, limit: int
@@ -161,27 +185,53 @@ def _within_day(selection: Selection, day: int) -> Selection:
     )
 
 
-def _days(reader: Transaction, selection: Selection) -> list[Row]:
+def _days(
+    reader: Transaction, selection: Selection, most: int
+) -> tuple[dict[int, int], int | None]:
+    """Count the latest `most` images by day; return the number of the last one
+    too if there are more.
+    """
     if selection.match is None and selection.ranges == Ranges() and _is_of_days(selection):
         kept_only = "" if selection.excluded is None else "AND trashed = 0"
-        return reader.run(
+        rows = reader.run(
             f"SELECT day, sum(images) FROM timeline WHERE day >= ? AND day < ? {kept_only}"
             " GROUP BY day HAVING sum(images) > 0 ORDER BY day DESC",
             (selection.first // _DAY, -(-selection.end // _DAY)),
         )
+        return _read_days(rows), None
     bounded = _with_ranges(reader, selection)
     if bounded is None:
-        return []
+        return {}, None
     selection, conditions = bounded
+    numbers = _walked(reader, selection, conditions, most + 1)
+    if numbers is None:
+        return _counted(reader, selection, conditions, most)
+    last = numbers[most - 1] if len(numbers) > most else None
+    return Counter(number // _DAY for number in numbers[:most]), last
+
+
+def _counted(
+    reader: Transaction, selection: Selection, conditions: list[str], most: int
+) -> tuple[dict[int, int], int | None]:
     source, key, where, values = _source(selection, conditions)
     if selection.match is not None and not conditions:
         # The index alone: a look at each image takes ten times as long.
         source = "image_search"
-    return reader.run(
-        f"SELECT {key} / {_DAY} AS day, count(*) FROM {source} WHERE {where}"
-        " GROUP BY day ORDER BY day DESC",
-        (*values, selection.first, selection.end),
+    matching = f"FROM {source} WHERE {where}"
+    rest = reader.run(
+        f"SELECT {key} {matching} ORDER BY {key} DESC LIMIT 2 OFFSET ?",
+        (*values, selection.first, selection.end, most - 1),
     )
+    last = int(str(rest[0][0])) if len(rest) > 1 else None
+    rows = reader.run(
+        f"SELECT {key} / {_DAY} AS day, count(*) {matching} GROUP BY day ORDER BY day DESC",
+        (*values, selection.first if last is None else last, selection.end),
+    )
+    return _read_days(rows), last
+
+
+def _read_days(rows: Sequence[Row]) -> dict[int, int]:
+    return {int(str(day)): int(str(images)) for day, images in rows}
 
 
 def _is_of_days(selection: Selection) -> bool:
@@ -241,7 +291,8 @@ def _values_below(reader: Transaction, measure: Measure, most: int) -> Iterator[
 
 def _narrow(selection: Selection, term: str) -> Selection:
     match = term if selection.match is None else f"{selection.match} AND {term}"
-    return msgspec.structs.replace(selection, match=match)
+    beginnings = selection.beginnings and selection.beginnings.narrow(term)
+    return msgspec.structs.replace(selection, match=match, beginnings=beginnings)
 
 
 # --- orders -------------------------------------------------------------------
@@ -257,18 +308,66 @@ def _by_time(
     newest: bool = True,
     offset: int = 0,
 ) -> list[Row]:
-    first, end = selection.first, selection.end
-    if start is not None and newest:
-        end = min(end, start.number)
-    elif start is not None:
-        first = max(first, start.number + 1)
-    direction = "DESC" if newest else "ASC"
+    selection = _after(selection, start, newest=newest)
+    walked = _walked(reader, selection, conditions, limit + offset, newest=newest)
+    if walked is not None:
+        return _rows_of(reader, walked[offset:], newest=newest)
     source, key, where, values = _source(selection, conditions)
     return reader.run(
-        f"SELECT images.number, {COLUMNS} FROM {source} WHERE {where} ORDER BY {key} {direction}"
-        " LIMIT ? OFFSET ?",
-        (*values, first, end, limit, offset),
+        f"SELECT images.number, {COLUMNS} FROM {source} WHERE {where} ORDER BY {key}"
+        f" {_direction(newest=newest)} LIMIT ? OFFSET ?",
+        (*values, selection.first, selection.end, limit, offset),
     )
+
+
+def _walked(
+    reader: Transaction,
+    selection: Selection,
+    conditions: list[str],
+    limit: int,
+    *,
+    newest: bool = True,
+) -> Sequence[int] | None:
+    """Return the numbers of the first images that match; None if the index finds
+    them as soon.
+    """
+    if selection.beginnings is None:
+        return None
+
+    def newer(match: str | None, last: int | None, size: int) -> Sequence[int]:
+        others = msgspec.structs.replace(selection, match=match)
+        rest = _after(others, None if last is None else _PageStart(last), newest=newest)
+        source, key, where, values = _source(rest, conditions)
+        if match is not None and not conditions:
+            source = "image_search"
+        rows = reader.run(
+            f"SELECT {key} FROM {source} WHERE {where} ORDER BY {key}"
+            f" {_direction(newest=newest)} LIMIT ?",
+            (*values, rest.first, rest.end, size),
+        )
+        return [int(str(number)) for (number,) in rows]
+
+    return walk(reader, selection.beginnings, newer, limit)
+
+
+def _rows_of(reader: Transaction, numbers: Sequence[int], *, newest: bool) -> list[Row]:
+    wanted = ", ".join(map(str, numbers))
+    return reader.run(
+        f"SELECT images.number, {COLUMNS} FROM images WHERE images.number IN ({wanted})"
+        f" ORDER BY images.number {_direction(newest=newest)}"
+    )
+
+
+def _direction(*, newest: bool) -> str:
+    return "DESC" if newest else "ASC"
+
+
+def _after(selection: Selection, start: _PageStart | None, *, newest: bool) -> Selection:
+    if start is None:
+        return selection
+    if newest:
+        return msgspec.structs.replace(selection, end=min(selection.end, start.number))
+    return msgspec.structs.replace(selection, first=max(selection.first, start.number + 1))
 
 
 def _source(selection: Selection, conditions: list[str]) -> tuple[str, str, str, list[str]]:
@@ -362,6 +461,8 @@ def _of_values(
 
 def _few(reader: Transaction, selection: Selection) -> list[int] | None:
     """Return the numbers of the matching images; None if there are many."""
+    if (walked := _walked(reader, selection, [], _FEW + 1)) is not None:
+        return None if len(walked) > _FEW else list(walked)
     rows = reader.run(
         "SELECT rowid FROM image_search WHERE image_search MATCH ? AND rowid >= ? AND rowid < ?"
         " LIMIT ?",

@@ -22,7 +22,9 @@ async def test_images_are_made_listed_and_looked_at():
         prompts = [place["image"]["prompt"] for place in made["places"]]
         assert prompts == ["a harbour", "a harbour", "a boat", "a boat"]
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        assert await page.read("timeline") == {"total": 4, "days": [[today, 4]]}
+        assert await page.read("timeline") == {"total": 4, "days": [[today, 4]], "is_whole": True}
+        part = {"total": 3, "days": [[today, 3]], "is_whole": False}
+        assert await page.read("timeline", most=3, model="sketch") == part
         day = await page.read(f"days/{today}", offset=1, limit=2)
         listed = await page.read("images")
         assert day["images"] == listed["images"][1:3]
@@ -99,7 +101,7 @@ async def test_a_body_that_is_no_json_is_refused(data):
         *("images?colour=red", "images?limit=0", "images?limit=many", "images?seed=x"),
         *("images?since=soon", "timeline?state=lost", "days/tomorrow", "days/2026-13-01"),
         *("images?min_usd=much", "images?after=x", "images?size=big", "compare?id=a"),
-        *("days/2026-11-29?offset=-1", "timeline?operation=paint"),
+        *("days/2026-11-29?offset=-1", "timeline?operation=paint", "timeline?most=0"),
     ],
 )
 async def test_a_wrong_parameter_is_one_sentence(path):

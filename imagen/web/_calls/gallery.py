@@ -44,6 +44,13 @@ class TimelineReply(msgspec.Struct, frozen=True, kw_only=True):
 
     total: int
     days: Sequence[tuple[datetime.date, int]]
+    is_whole: bool
+
+
+class TimelineQuery(FilterQuery, frozen=True, kw_only=True):
+    """Filters, and the number of the latest images that are counted."""
+
+    most: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class DayQuery(FilterQuery, frozen=True, kw_only=True):
@@ -76,10 +83,12 @@ class ListReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @CALLS.get("timeline")
-async def timeline(desk: Desk, *, query: FilterQuery) -> TimelineReply:
+async def timeline(desk: Desk, *, query: TimelineQuery) -> TimelineReply:
     """Count the images of each day that match."""
-    found = await desk.client.library.timeline(words_of(query), **filters_of(query))
-    return TimelineReply(total=found.total, days=found.days)
+    found = await desk.client.library.timeline(
+        words_of(query), most=query.most, **filters_of(query)
+    )
+    return TimelineReply(total=found.total, days=found.days, is_whole=found.is_whole)
 
 
 @CALLS.get("days/{day}")

@@ -251,14 +251,19 @@ export class Api {
 
   // --- the library ------------------------------------------------------------------
 
-  timeline = async (filters: Filters): Promise<{ total: number; days: [string, number][] }> =>
-    this.#get(`timeline?${query(filters)}`);
+  /** Count by day; with `most`, only the latest images are counted. */
+  timeline = async (
+    filters: Filters, most?: number,
+  ): Promise<{ total: number; days: [string, number][]; is_whole: boolean }> =>
+    this.#get(`timeline?${most === undefined ? "" : `most=${most}&`}${query(filters)}`);
   imagesOfDay = async (
     day: string, offset: number, limit: number, filters: Filters,
   ): Promise<Row[]> => {
     const path = `days/${day}?offset=${offset}&limit=${limit}&${query(filters)}`;
     return (await this.#get<{ images: Row[] }>(path)).images;
   };
+  latest = async (limit: number, filters: Filters): Promise<Row[]> =>
+    (await this.#get<{ images: Row[] }>(`images?limit=${limit}&${query(filters)}`)).images;
   details = (id: string): Promise<Details> => this.#get(`images/${id}`);
   lineage = async (id: string): Promise<Family> =>
     (await this.#get<{ root: Family }>(`images/${id}/lineage`)).root;

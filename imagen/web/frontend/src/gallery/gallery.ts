@@ -199,6 +199,7 @@ export class Gallery extends Part {
     for (const ordinal of needed) this.#place(ordinal);
     this.#fetchMissing(top - around, top + view + around);
     this.#tellTimeline(view);
+    if (top + 3 * view > this.#layout.height) this.#tell("near-end", null);
   }
 
   #tellTimeline(view: number): void {

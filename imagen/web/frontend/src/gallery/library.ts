@@ -5,11 +5,14 @@ import { Unreachable, type Change, type Filters, type Row } from "../core/api";
 import { session } from "../core/session";
 import { addToOutbox, emptyOutbox } from "../core/storage";
 import { language, type Messages } from "../messages/messages";
-import { DaySource } from "./source";
+import { DaySource, PAGE } from "./source";
 
 const NAMES = ["q", "model", "operation", "tag", "collection", "min_stars", "state"] as const;
 const REFRESH_PAUSE = 250;
-const MONTH = 31 * 86_400_000;
+// While one types, only the latest images are counted; then more, and then all.
+const FIRST_COUNT = 200;
+const NEXT_COUNT = 10_000;
+const GROW_PAUSE = 300;
 
 export interface Facets {
   readonly models: readonly string[];
@@ -35,6 +38,9 @@ class Library {
   #wanted: string | null = null;
   #asked = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #growTimer: ReturnType<typeof setTimeout> | undefined;
+  #most: number | undefined;
+  #growing: string | null = null;
 
   begin(): void {
     const { events } = session;
@@ -57,13 +63,32 @@ class Library {
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
     this.#filters = filters;
-    void (wanted === "" ? this.refresh() : this.#search());
+    clearTimeout(this.#growTimer);
+    // Without filters the counts are kept, and cost nothing.
+    this.#most = wanted === "" ? undefined : FIRST_COUNT;
+    void this.#search();
   }
 
-  /** Of a million images all days take a while: show those of the last month first. */
   async #search(): Promise<void> {
-    const since = new Date(Date.now() - MONTH).toISOString().slice(0, 10);
-    if (await this.#show(since)) await this.refresh();
+    if (!(await this.#show()) || this.source.value?.isWhole !== false) return;
+    clearTimeout(this.#growTimer);
+    if (this.#most === FIRST_COUNT) this.#growTimer = setTimeout(() => void this.more(), GROW_PAUSE);
+    // The beginning of a word may lead to most images, and to count them takes seconds.
+    else if (!(this.#filters.q ?? "").includes("*")) {
+      this.#most = undefined;
+      await this.#show();
+    }
+  }
+
+  /** Count more images than before. */
+  async more(): Promise<void> {
+    const wanted = this.#wanted;
+    if (this.#growing === wanted || this.#most === undefined) return;
+    if (this.source.value?.isWhole !== false) return;
+    this.#growing = wanted;
+    this.#most = this.#most === FIRST_COUNT ? NEXT_COUNT : this.#most * 10;
+    await this.#search();
+    if (this.#growing === wanted) this.#growing = null;
   }
 
   #refreshSoon(): void {
@@ -79,16 +104,20 @@ class Library {
   }
 
   /** Whether these are still the images that are wanted. */
-  async #show(since = ""): Promise<boolean> {
+  async #show(): Promise<boolean> {
     const asked = (this.#asked += 1);
     const filters = this.#filters;
     try {
-      const { days } = await session.api.timeline({ ...filters, since });
+      const [{ days, is_whole }, rows] = await Promise.all([
+        session.api.timeline(filters, this.#most),
+        this.#most === FIRST_COUNT ? session.api.latest(PAGE, filters) : [],
+      ]);
       if (asked !== this.#asked) return false;
       const sections = days.map(([key, count]) => ({ key, count }));
-      if (since !== "" && days.length === 0) return true;
-      this.source.value = new DaySource(session.api, filters, sections,
-        (day) => language.value.day(day), this.source.value);
+      const source = new DaySource(session.api, filters, sections,
+        (day) => language.value.day(day), this.source.value, is_whole);
+      source.seed(rows);
+      this.source.value = source;
       return true;
     } catch (error) {
       if (!(error instanceof Unreachable)) session.say(session.sentenceOf(error));

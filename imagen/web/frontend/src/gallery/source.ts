@@ -19,6 +19,7 @@ export class DaySource implements Source {
     readonly sections: readonly Section[],
     readonly titleOf: (day: string) => string,
     earlier: DaySource | null = null,
+    readonly isWhole = true,
   ) {
     if (earlier !== null) this.#takeOver(earlier);
   }
@@ -32,9 +33,23 @@ export class DaySource implements Source {
       const day = earlier.sections[old]!;
       const section = places.get(day.key);
       if (section === undefined) continue;
-      // New images come first: those of before move back.
-      const moved = Math.max(0, this.sections[section]!.count - day.count) + page * PAGE;
+      // New images come first: those of before move back. A day that was cut has older ones too.
+      const isCut = !earlier.isWhole && old === earlier.sections.length - 1;
+      const added = isCut ? 0 : Math.max(0, this.sections[section]!.count - day.count);
+      const moved = added + page * PAGE;
       for (const [at, row] of rows.entries()) this.#before.set(keyOf(section, moved + at), row);
+    }
+  }
+
+  /** Take the latest rows: a day each would be a call each. */
+  seed(rows: readonly Row[]): void {
+    let at = 0;
+    for (const [section, day] of this.sections.entries()) {
+      const own: Row[] = [];
+      while (rows[at]?.created_at.slice(0, 10) === day.key) own.push(rows[at++]!);
+      if (own.length >= Math.min(PAGE, day.count)) this.#pages.set(keyOf(section, 0), own.slice(0, PAGE));
+      else for (const [index, row] of own.entries()) this.#before.set(keyOf(section, index), row);
+      if (at >= rows.length) return;
     }
   }
 

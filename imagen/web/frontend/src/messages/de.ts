@@ -149,7 +149,7 @@ export const de: Messages = {
   trash: "Papierkorb",
   any: (what) => `${what}: alle`,
   tileSize: "Größe der Vorschaubilder",
-  imageCount: images,
+  imageCount: (count, isWhole = true) => (isWhole ? images(count) : `${number(count)}+ Bilder`),
   nothingYet: "Hier werden Ihre Bilder sein.",
   nothingYetHint: "Beschreiben Sie das erste und erzeugen Sie es. Mit dem Modell „sketch“ kostet es nichts.",
   nothingFound: "Nichts gefunden.",

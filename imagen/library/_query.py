@@ -351,6 +351,8 @@ def _walked(
 
 
 def _rows_of(reader: Transaction, numbers: Sequence[int], *, newest: bool) -> list[Row]:
+    if not numbers:
+        return []
     wanted = ", ".join(map(str, numbers))
     return reader.run(
         f"SELECT images.number, {COLUMNS} FROM images WHERE images.number IN ({wanted})"

@@ -170,6 +170,7 @@ def _painted(page: Any) -> int:
 
 def _heap(page: Any) -> float:
     tools = page.context.new_cdp_session(page)
+    tools.send("Performance.enable")
     tools.send("HeapProfiler.collectGarbage")
     found = {one["name"]: one["value"] for one in tools.send("Performance.getMetrics")["metrics"]}
     tools.detach()
@@ -180,14 +181,11 @@ def _open(browser: Any, url: str) -> Any:
     page = browser.new_page(viewport=_VIEW)
     page.goto(url)
     until(lambda: _painted(page) >= 12, "the first images are painted")
-    page.context.new_cdp_session(page).send("Performance.enable")
     return page
 
 
 def _scroll(browser: Any, url: str) -> None:
     page = _open(browser, url)
-    tools = page.context.new_cdp_session(page)
-    tools.send("Performance.enable")
     before = _heap(page)
     page.evaluate(_BLANKS)
     line = page.locator(".timeline").bounding_box()

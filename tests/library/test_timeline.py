@@ -96,7 +96,8 @@ async def test_the_images_of_an_older_home_are_counted(tmp_path):
     with closing(sqlite3.connect(tmp_path / "imagen.sqlite3")) as database:
         for trigger in ("grows", "moves", "shrinks"):
             database.execute(f"DROP TRIGGER timeline_{trigger}")
-        database.execute("DROP TABLE timeline")
+        for table in ("timeline", "submissions", "submission_turns"):
+            database.execute(f"DROP TABLE {table}")
         database.execute("PRAGMA user_version = 11")
         database.commit()
     async with open_shelf(tmp_path) as shelf:

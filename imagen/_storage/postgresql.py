@@ -40,6 +40,13 @@ _Connection = psycopg.Connection[Row]
 _WAIT_SECONDS = 25.0
 _LOOK_SECONDS = 0.2
 _KEEP_SECONDS = 5.0
+# The server lets go what a client holds whose machine is gone, or that stopped
+# in the middle of a commit; by default it would wait for hours. The options of
+# the address come later, and win.
+_PATIENCE = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+    " -c idle_in_transaction_session_timeout=30s"
+)
 # Others find out as late as this client that the server has restarted.
 _RETURN_SECONDS = 2 * _KEEP_SECONDS
 # Advisory locks: of the one writer, of migrations, and the space of owners.
@@ -116,7 +123,7 @@ class _Server:
                 " postgresql://USER:PASSWORD@HOST:PORT/NAME."
             ) from None
         self._password = Secret(str(parts.get("password") or ""))
-        self._options = str(parts.get("options") or "")
+        self._options = f"{_PATIENCE} {parts.get('options') or ''}"
         if schema is not None:
             self._options += f' -c search_path="{schema}"'
         self.name = (

@@ -250,6 +250,23 @@ async def test_a_lock_that_was_lost_is_taken_again(postgresql, tmp_path):
     await other.aclose()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("idle_in_transaction_session_timeout", "30s"), ("tcp_keepalives_idle", "5")],
+)
+async def test_the_server_finds_out_that_a_client_is_gone(postgresql, tmp_path, name, value):
+    database, _ = await open_both(tmp_path, postgresql)
+    assert await database.read(f"SHOW {name}") == [(value,)]
+    await database.aclose()
+
+
+async def test_the_options_of_the_address_win(postgresql, tmp_path):
+    url = Secret(f"{postgresql.new_database()}?options=-c%20tcp_keepalives_idle%3D60")
+    database = await open_database(tmp_path / "x", url, ThreadWorkers())
+    assert await database.read("SHOW tcp_keepalives_idle") == [("60",)]
+    await database.aclose()
+
+
 async def test_others_get_time_to_take_their_locks_again(postgresql, tmp_path, monkeypatch):
     database, _ = await open_both(tmp_path, postgresql)
     mine = database.owners(tmp_path)

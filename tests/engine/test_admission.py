@@ -313,7 +313,22 @@ trio.run(main)
 async def test_eight_processes_with_fifty_tasks_each_spend_exactly_one_budget(
     budget, fault, tmp_path
 ):
-    (tmp_path / "imagen.toml").write_text(f'[[budgets]]\nper = "day"\n{budget}\n')
+    await race([tmp_path] * 8, budget, fault)
+
+
+async def test_processes_of_two_machines_spend_exactly_one_budget(postgresql, tmp_path):
+    url = postgresql.new_database()
+    homes = [tmp_path / name for name in ("one", "other")]
+    await race(homes * 2, "images = 100", None, IMAGEN_DATABASE_URL=url)
+
+
+async def race(homes: list[Path], budget: str, fault: object, **more: str) -> None:
+    """Let one process for each home ask for fifty images at once, where there is
+    a budget for a hundred.
+    """
+    for home in homes:
+        home.mkdir(exist_ok=True)
+        (home / "imagen.toml").write_text(f'[[budgets]]\nper = "day"\n{budget}\n')
     chance = random.Random(1)
 
     def plan(received: object) -> object:
@@ -322,17 +337,20 @@ async def test_eight_processes_with_fifty_tasks_each_spend_exactly_one_budget(
     async with open_simulator(latency=(0.01, 0.3), faults=plan) as simulator:
         environ = {
             **os.environ,
-            "IMAGEN_HOME": str(tmp_path),
+            **more,
             "BFL_BASE_URL": simulator.base_url("bfl"),
             "BFL_API_KEY": simulator.key,
         }
         async with trio.open_nursery() as nursery:
-            for _ in range(8):
-                run = partial(trio.run_process, [sys.executable, "-c", _RACER], env=environ)
-                nursery.start_soon(run)
+            for home in homes:
+                own = {**environ, "IMAGEN_HOME": str(home)}
+                nursery.start_soon(
+                    partial(trio.run_process, [sys.executable, "-c", _RACER], env=own)
+                )
         assert sum(bill.images for bill in simulator.bills) == 100
         assert simulator.billed_usd == Decimal("2.50")
-    async with imagen.open_client(imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})) as client:
+    settings = imagen.load_settings({"IMAGEN_HOME": str(homes[0]), **more})
+    async with imagen.open_client(settings) as client:
         spending = await client.spending()
         assert spending.settled_usd == Decimal("2.50")
         assert spending.attempts.in_flight == 0

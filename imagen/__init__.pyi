@@ -7,8 +7,9 @@ from ._client.assembly import open_client
 from ._client.batch import Batch, BatchStatus
 from ._client.callback_app import callback_app
 from ._client.client import Client
+from ._client.session import Session
 from ._client.session_store import SessionSummary
-from ._client.sessions import Session, Sessions
+from ._client.sessions import Sessions
 from ._client.worker import run_worker
 from ._errors import (
     AllProvidersFailedError,

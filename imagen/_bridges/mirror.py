@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Protocol
 
 from .._client.batch import Batch
 from .._client.client import Client
-from .._client.sessions import Session, Sessions
+from .._client.session import Session
+from .._client.sessions import Sessions
 from .._storage.webhooks import Webhooks
 from ..library._collections import Collections
 from ..library._imaging.renditions import Renditions

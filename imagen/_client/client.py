@@ -84,7 +84,8 @@ from .batch import (
 )
 from .library_services import LibraryServices
 from .services import Services
-from .sessions import Session, Sessions
+from .session import Session
+from .sessions import Sessions
 from .submissions import Submission
 
 __all__ = ["Client"]

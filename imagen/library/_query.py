@@ -119,13 +119,14 @@ class LibraryQuery:
         They are counted in pieces, so that none keeps others from the database
         for long.
         """
+        most_at_once = _most_at_once(selection, most)
         if most is None:
             # To look at each image takes longer than to merge lists of words.
             selection = msgspec.structs.replace(selection, beginnings=None)
         days: Counter[int] = Counter()
         left = _MOST if most is None else most
         while left > 0:
-            piece = min(left, _PIECE if selection.beginnings is None else _WALKED_PIECE)
+            piece = min(left, most_at_once)
             found, last = await self._database.look(partial(_days, selection=selection, most=piece))
             days.update(found)
             if last is None:
@@ -185,6 +186,13 @@ def _within_day(selection: Selection, day: int) -> Selection:
     )
 
 
+def _most_at_once(selection: Selection, most: int | None) -> int:
+    if selection.beginnings is None:
+        return _PIECE
+    # The index merges the lists of all words that begin so anew for each piece.
+    return _MOST if most is None else _WALKED_PIECE
+
+
 def _days(
     reader: Transaction, selection: Selection, most: int
 ) -> tuple[dict[int, int], int | None]:
@@ -218,11 +226,13 @@ def _counted(
         # The index alone: a look at each image takes ten times as long.
         source = "image_search"
     matching = f"FROM {source} WHERE {where}"
-    rest = reader.run(
-        f"SELECT {key} {matching} ORDER BY {key} DESC LIMIT 2 OFFSET ?",
-        (*values, selection.first, selection.end, most - 1),
-    )
-    last = int(str(rest[0][0])) if len(rest) > 1 else None
+    last = None
+    if most < _MOST:
+        rest = reader.run(
+            f"SELECT {key} {matching} ORDER BY {key} DESC LIMIT 2 OFFSET ?",
+            (*values, selection.first, selection.end, most - 1),
+        )
+        last = int(str(rest[0][0])) if len(rest) > 1 else None
     rows = reader.run(
         f"SELECT {key} / {_DAY} AS day, count(*) {matching} GROUP BY day ORDER BY day DESC",
         (*values, selection.first if last is None else last, selection.end),

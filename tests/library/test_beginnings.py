@@ -191,3 +191,13 @@ async def test_no_image_is_not_enough(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         with pytest.raises(imagen.InvalidRequestError, match="most"):
             await shelf.library.timeline(most=0)
+
+
+async def test_all_images_with_a_beginning_are_counted_at_once(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        for number in range(9):
+            await shelf.list_row(prompt="a horse", day=number)
+        counts = mock.patch.object(_query, "_days", wraps=_query._days)
+        with mock.patch.multiple(_query, _PIECE=2), counts as pieces:
+            assert (await shelf.library.timeline("hor*")).total == 9
+        assert pieces.call_count == 1

@@ -158,6 +158,7 @@ SELECT
 FROM session_outcomes WHERE session_id = ? AND number >= ? ORDER BY number
 """
 _TOUCH = "UPDATE sessions SET touched_at = ? WHERE id = ? AND owner = ?"
+_OUTCOME_OF = "SELECT batch_index FROM session_outcomes WHERE session_id = ? AND number = ?"
 _ADD_OUTCOME = "INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?, ?)"
 _END = """
 INSERT INTO session_ends SELECT id, ?, ? FROM sessions WHERE id = ? AND owner = ?
@@ -247,7 +248,8 @@ class SessionStore:
             is_mine = transaction.change(_TOUCH, touched) == 1
             if is_mine:
                 transaction.change(_ADD_OUTCOME, values)
-            return is_mine
+            known = transaction.run(_OUTCOME_OF, (session_id, number))
+            return is_mine and known == [(outcome.index,)]
 
         if not await self._database.transact(add):
             raise SessionError(

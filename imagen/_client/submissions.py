@@ -8,7 +8,7 @@ waiting sessions, a queue or a notification, may be lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import msgspec
 
@@ -107,13 +107,16 @@ class Submissions:
         self._owner = runtime.owner
         self._now = runtime.now
 
-    async def claim(self, most: int, most_per_tag: int) -> Sequence[str]:
+    async def claim(self, most: int, most_per_tag: int, running: Set[str]) -> Sequence[str]:
         """Make this client the owner of sessions that wait, in the order in
         which they are to be made.
+
+        Those that still run here were taken away from this client, and maybe
+        another one has made a part of them: they have to end first.
         """
 
         def claim(transaction: Transaction) -> Sequence[str]:
-            chosen = self._choose(transaction, most, most_per_tag)
+            chosen = self._choose(transaction, most, most_per_tag, running)
             for session_id in chosen:
                 transaction.change(_CLAIM, (self._owner, self._now(), session_id))
             return chosen
@@ -127,7 +130,9 @@ class Submissions:
 
         def mark(transaction: Transaction) -> Sequence[str]:
             queued = [str(session_id) for (session_id,) in transaction.run(_QUEUED)]
-            chosen = self._choose(transaction, max(most - len(queued), 0), most_per_tag)
+            chosen = self._choose(
+                transaction, max(most - len(queued), 0), most_per_tag, frozenset()
+            )
             for session_id in chosen:
                 sql = "UPDATE submissions SET queued = 1 WHERE session_id = ?"
                 transaction.change(sql, (session_id,))
@@ -135,8 +140,11 @@ class Submissions:
 
         return await self._database.transact(mark)
 
-    def _choose(self, transaction: Transaction, most: int, most_per_tag: int) -> Sequence[str]:
-        rows = transaction.run(_CHOOSE, (self._now(), most_per_tag, most))
+    def _choose(
+        self, transaction: Transaction, most: int, most_per_tag: int, running: Set[str]
+    ) -> Sequence[str]:
+        found = transaction.run(_CHOOSE, (self._now(), most_per_tag, most + len(running)))
+        rows = [row for row in found if row[0] not in running][:most]
         for tag in {tag for _, tag in rows}:
             transaction.change(_TURN, (tag, self._now()))
         return [str(session_id) for session_id, _ in rows]

@@ -116,7 +116,9 @@ class Worker:
 
     async def _claim(self) -> Sequence[str]:
         free = self.concurrency - len(self._running)
-        return await self.submissions.claim(free, self.most_per_tag) if free else ()
+        if not free:
+            return ()
+        return await self.submissions.claim(free, self.most_per_tag, frozenset(self._running))
 
     async def _take_from_queue(
         self, url: Secret, errors: QueueErrors, queue_of: type[WorkQueue], begin: Begin

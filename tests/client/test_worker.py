@@ -267,3 +267,24 @@ async def test_without_a_library_nothing_is_submitted(autojump_clock, tmp_path):
             await client.submit("x", model="sync-1")
         with pytest.raises(imagen.ConfigurationError, match="library"):
             await run_worker(client)
+
+
+async def test_one_that_still_runs_here_is_not_taken_again(autojump_clock, machines):
+    async with machines.client() as client:
+        session = await client.submit("x", model="sync-1")
+        other = await client.submit("x", model="sync-1")
+        submissions = client._services.submissions
+        assert await submissions.claim(1, 9, {session.id}) == [other.id]
+        assert await submissions.claim(1, 9, {session.id}) == []
+        assert await submissions.claim(1, 9, set()) == [session.id]
+
+
+async def test_an_outcome_never_takes_the_number_of_another(autojump_clock, machines):
+    async with machines.client() as client:
+        session = client.start_session("x", n=2, max_at_once=1, model="sync-1")
+        await session.wait_finished()
+        store = client.sessions._store
+        first, second = session.outcomes
+        await store.add_outcome(session.id, 0, first)
+        with pytest.raises(imagen.SessionError, match="taken over"):
+            await store.add_outcome(session.id, 0, second)

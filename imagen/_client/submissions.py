@@ -61,7 +61,7 @@ ON CONFLICT (tag) DO UPDATE SET begun_at = excluded.begun_at
 _FORGET_TURNS = "DELETE FROM submission_turns WHERE begun_at < ?"
 _CLAIM = "UPDATE sessions SET owner = ?, touched_at = ? WHERE id = ? AND owner = ''"
 _FAIL_OF = """
-UPDATE submissions SET queued = 0, failures = failures + 1
+UPDATE submissions SET queued = 0, not_before = 0, failures = failures + 1
 WHERE session_id IN (SELECT id FROM sessions WHERE owner = ?)
 """
 _FREE_OF = """

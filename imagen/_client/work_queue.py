@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+import anyio
 import msgspec
 import streaq
 import trio
-from anyio import CancelScope
 from coredis.exceptions import RedisError
 
 from .._system.secret import Secret
@@ -51,7 +51,7 @@ class _StreaqWorker(streaq.Worker[None]):
         )
         self.is_ending: Final = trio.Event()
 
-    async def signal_handler(self, scope: CancelScope) -> None:
+    async def signal_handler(self, scope: anyio.CancelScope) -> None:
         """Tell the tasks, which streaq shields, when it is cancelled or has
         lost its server.
         """
@@ -72,7 +72,9 @@ class WorkQueue:
         register = self._worker.task(name="session", max_tries=None, ttl=0, silent=True)
         self._task = register(self._work)
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(  # noqa: ASYNC128
+        self, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         """Work on what the queue delivers.
 
         Raises:

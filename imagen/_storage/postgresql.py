@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -22,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from .._errors import ConfigurationError, StorageError
+from .._system.ids import new_id
 from .._system.secret import Secret
 from .._system.threads import Workers
 from .database import NO_VALUES, Database, Row, Statement, Transaction, Value, Work, no_value
@@ -52,7 +54,15 @@ _RETURN_SECONDS = 2 * _KEEP_SECONDS
 # Advisory locks: of the one writer, of migrations, and the space of owners.
 _WRITER, _MIGRATION, _OWNERS = 20261128, 20261129, 1
 _NEWS = "imagen_sessions"
-_BEGIN = "SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text"
+_TURN = "SELECT pg_advisory_xact_lock(%s)"
+_BEGIN = f"""
+WITH turn AS MATERIALIZED ({_TURN})
+INSERT INTO commits SELECT %s, %s, now() FROM turn
+ON CONFLICT (client) DO UPDATE SET number = excluded.number, made_at = excluded.made_at
+"""
+_HAS_COMMITTED = "SELECT 1 FROM commits WHERE client = %s AND number = %s"
+# A commit is repeated within seconds or not at all.
+_FORGET_COMMITS = "DELETE FROM commits WHERE made_at < now() - interval '1 day'"
 _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, %s))"
 _TRY = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))"
 _STARTED_AT = "SELECT pg_postmaster_start_time()::text"
@@ -236,33 +246,33 @@ def _columns(document: Document) -> tuple[int, str, str]:
 
 
 class _Commit:
-    """Commit of one group, repeatable: after a lost connection the server says
-    whether it has happened.
+    """Commit of one group, repeatable: it writes its number beside what it
+    changes, so that after a lost connection it is known whether it happened.
     """
 
-    def __init__(self, group: Sequence[Work], tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, group: Sequence[Work], tokenizer: Tokenizer, client: str, number: int
+    ) -> None:
         self._group = group
         self._tokenizer = tokenizer
-        self._number: str | None = None
+        self._name = (client, number)
+        self._is_repeated = False
 
     def __call__(self, connection: _Connection) -> None:
-        if self._number is not None and _has_committed(connection, self._number):
-            return
         with connection.transaction():
-            ((_, number),) = connection.execute(_BEGIN, (_WRITER,)).fetchall()
-            self._number = str(number)
+            if self._is_repeated and self._has_happened(connection):
+                return
+            self._is_repeated = True
+            connection.execute(_BEGIN, (_WRITER, *self._name))
             translating = _Translating(connection, self._tokenizer)
             for work in self._group:
                 work.call(Transaction(translating))
             translating.index_words()
 
-
-def _has_committed(connection: _Connection, number: str) -> bool:
-    """Raises psycopg.OperationalError while the server does not know."""
-    ((status,),) = connection.execute("SELECT pg_xact_status(%s::xid8)", (number,)).fetchall()
-    if status == "in progress":
-        raise psycopg.OperationalError("the commit before has not ended")
-    return status == "committed"
+    def _has_happened(self, connection: _Connection) -> bool:
+        # The lost transaction may still hold the turn: then it is waited for.
+        connection.execute(_TURN, (_WRITER,))
+        return bool(connection.execute(_HAS_COMMITTED, self._name).fetchall())
 
 
 async def open_postgresql(url: Secret, workers: Workers, schema: str | None) -> Database:
@@ -304,6 +314,7 @@ def _migrate(connection: _Connection, schema: str | None, tokenizer: Tokenizer) 
             indexing.changed.add("images")
             indexing.index_words()
             connection.execute("UPDATE imagen_version SET version = %s", (len(scripts),))
+        connection.execute(_FORGET_COMMITS)
 
 
 def _make_schema(connection: _Connection, schema: str) -> None:
@@ -337,6 +348,7 @@ class PostgresEngine:
         self._connection = _open(self._server, self._tokenizer)
         self._owners = PostgresOwners(self._server)
         self._prepared: list[Statement] = []
+        self._client, self._numbers = new_id(), count()
 
     def owners(self, folder: Path) -> Owners:
         return self._owners
@@ -346,12 +358,15 @@ class PostgresEngine:
 
     def execute(self, group: Sequence[Work]) -> None:
         try:
-            self._patiently("written", _Commit(group, self._tokenizer))
+            self._patiently("written", self._next_commit(group))
         except StorageError as error:
             if len(group) > 1 and _is_unknown(error.__cause__):
                 # The others of the group are not to suffer from it.
                 raise _NotInPostgres(error.message) from error
             raise
+
+    def _next_commit(self, group: Sequence[Work]) -> _Commit:
+        return _Commit(group, self._tokenizer, self._client, next(self._numbers))
 
     def look(self, work: Callable[[Transaction], Result]) -> Result:
         def run(connection: _Connection) -> Result:

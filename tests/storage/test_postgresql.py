@@ -18,7 +18,7 @@ import trio
 import imagen
 from imagen._policy.quotas import Admitted, StandingBudget
 from imagen._results.images import Cost
-from imagen._storage.database import Database
+from imagen._storage.database import Database, Transaction
 from imagen._storage.engines import open_database
 from imagen._storage.ledger import Attempt, Ledger
 from imagen._storage.spending import SpendingBy
@@ -33,7 +33,7 @@ from tests.support.scripted_client import virtual_time
 psycopg = pytest.importorskip("psycopg")
 NOW = 1_826_000_000.25
 # How images and prompts wait to be indexed there.
-OF_POSTGRESQL = {"images_unindexed", "image_search", "prompt_search"}
+OF_POSTGRESQL = {"commits", "images_unindexed", "image_search", "prompt_search"}
 
 
 def attempt(name: str, **changes: object) -> Attempt:
@@ -148,6 +148,29 @@ async def test_a_commit_whose_answer_was_lost_is_not_repeated(postgresql, tmp_pa
     await Ledger(database).reserve(attempt("a"))
     assert calls == 2
     assert (await SpendingBy(database).total()).attempts.in_flight == 1
+    await database.aclose()
+
+
+async def test_a_commit_that_a_crash_undid_is_repeated(postgresql, tmp_path):
+    database, url = await open_both(tmp_path, postgresql)
+    calls = 0
+
+    def crash_before_the_end(transaction: Transaction) -> None:
+        nonlocal calls
+        calls += 1
+        transaction.change("INSERT INTO removals VALUES ('f', 'image/png', 3.0)")
+        if calls > 1:
+            return
+        postgresql.stop()
+        postgresql.start()
+        # The server gives them the number of the lost transaction.
+        with psycopg.connect(url, autocommit=True) as other:
+            for number in range(3):
+                other.execute(f"CREATE TABLE other_{number} (one int)")
+
+    await database.transact(crash_before_the_end)
+    assert calls == 2
+    assert await database.read("SELECT count(*) FROM removals") == [(1,)]
     await database.aclose()
 
 

@@ -326,6 +326,32 @@ def test_a_long_press_selects_and_the_trash_is_emptied(browser, site):
     context.close()
 
 
+def test_a_collection_is_renamed_and_deleted_where_it_is_shown(context, site):
+    tab = Tab(context, site.url)
+    tab.make("a leaf")
+    until(lambda: tab.tiles() == 1, "the image is there")
+    tab.find(".tile").first.focus()
+    tab.page.keyboard.press("Space")
+    tab.role("button", "Add to a collection").click()
+    tab.page.keyboard.type("trips/norway")
+    tab.page.keyboard.press("Enter")
+    until(lambda: "trips/norway" in tab.find(".toasts").inner_text(), "Enter saves")
+    tab.page.get_by_label("Collection", exact=True).select_option("trips/norway")
+    tab.role("button", "Rename the collection “trips/norway”").click()
+    tab.page.locator(".ask input").fill("<b>fjord")
+    tab.page.keyboard.press("Enter")
+    tab.role("button", "Delete the collection “trips/<b>fjord”").click()
+    assert tab.tiles() == 1
+    tab.find(".sure").get_by_role("button", name="Not now").click()
+    tab.role("button", "Delete the collection “trips/<b>fjord”").click()
+    tab.find(".sure .bad").click()
+    until(lambda: tab.page.evaluate("location.hash") == "#/", "all images are shown again")
+    assert tab.find("imagen-collection").count() == 0
+    until(lambda: tab.tiles() == 1, "the image stays")
+    assert "is deleted" in tab.find(".toasts").inner_text()
+    assert tab.page.evaluate("window.violations") == []
+
+
 def test_a_failure_is_a_sentence_with_a_way_on(context, tmp_path):
     with open_simulator("--fault", "refused") as keys:
         site = Site(tmp_path / "home", keys)

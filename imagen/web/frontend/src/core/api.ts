@@ -278,6 +278,10 @@ export class Api {
   collections = async (): Promise<string[]> =>
     (await this.#get<{ collections: { name: string }[] }>("collections")).collections
       .map((one) => one.name);
+  createCollection = (name: string): Promise<unknown> => this.#post("collections", { name });
+  renameCollection = (name: string, new_name: string): Promise<{ name: string }> =>
+    this.#post("collections/rename", { name, new_name });
+  deleteCollection = (name: string): Promise<unknown> => this.#post("collections/delete", { name });
   change = (change: Change): Promise<{ changed: number; undo: string }> =>
     this.#post("images/change", change);
   undo = (undo: string): Promise<unknown> => this.#post("undo", { undo });

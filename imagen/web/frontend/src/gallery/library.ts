@@ -120,7 +120,8 @@ class Library {
       this.source.value = source;
       return true;
     } catch (error) {
-      if (!(error instanceof Unreachable)) session.say(session.sentenceOf(error));
+      const isOld = asked !== this.#asked;
+      if (!isOld && !(error instanceof Unreachable)) session.say(session.sentenceOf(error));
       return false;
     }
   }
@@ -148,28 +149,32 @@ class Library {
     }));
     const undo = await this.#send({ ids, add_tags: add, remove_tags: remove });
     const t = language.value;
-    if (add.length > 0) session.say(t.tagged(ids.length), this.#undoing(undo));
+    if (add.length > 0) this.#sayDone(t.tagged(ids.length), undo);
     void this.#readFacets();
   }
 
   annotate = (id: string, notes: string): Promise<string | null> => this.#send({ ids: [id], notes });
 
   async collect(ids: readonly string[], name: string): Promise<void> {
+    if (!this.facets.value.collections.includes(name)) {
+      const made = await session.attempt(() => session.api.createCollection(name));
+      if (made === undefined) return;
+    }
     const undo = await this.#send({ ids, add_to: name });
-    session.say(language.value.collected(ids.length, name), this.#undoing(undo));
+    this.#sayDone(language.value.collected(ids.length, name), undo);
     void this.#readFacets();
   }
 
   async trash(ids: readonly string[], t: Messages): Promise<void> {
     if (ids.length === 0) return;
     const undo = await this.#send({ ids, trashed: true });
-    session.say(t.trashed(ids.length), this.#undoing(undo));
+    this.#sayDone(t.trashed(ids.length), undo);
     await this.refresh();
   }
 
   async restore(ids: readonly string[], t: Messages): Promise<void> {
     const undo = await this.#send({ ids, trashed: false });
-    session.say(t.restored(ids.length), this.#undoing(undo));
+    this.#sayDone(t.restored(ids.length), undo);
     await this.refresh();
   }
 
@@ -178,12 +183,13 @@ class Library {
     if (token !== undefined) download(session.host.link(`zips/${token}`));
   }
 
-  #undoing(undo: string | null): (() => Promise<void>) | null {
-    if (undo === null) return null;
-    return async () => {
+  /** Say what is done, with the way back; what failed or waits has its sentence already. */
+  #sayDone(text: string, undo: string | null): void {
+    if (undo === null) return;
+    session.say(text, async () => {
       await session.attempt(() => session.api.undo(undo));
       await this.refresh();
-    };
+    });
   }
 
   #showChange(ids: readonly string[], change: (row: Row) => Row): void {

@@ -9,6 +9,8 @@ import { session } from "../core/session";
 import { tileSize } from "../core/settings";
 import type { Gallery } from "../gallery/gallery";
 import { filtersOf, library, queryOf } from "../gallery/library";
+import { askForWord, askIfSure } from "./ask";
+import "./collection";
 import { starsOf } from "./stars";
 import "../gallery/gallery";
 import "../gallery/timeline";
@@ -27,6 +29,11 @@ export class Images extends Part {
     this.untilGone(library.changed.listen(() => {
       this.#gallery?.refresh();
       this.requestUpdate();
+    }));
+    this.untilGone(library.facets.listen(({ collections }) => {
+      const { collection } = filtersOf(route.value.query);
+      // Another tab may have renamed or deleted it.
+      if (!this.hidden && collection && !collections.includes(collection)) this.#filter({ collection: "" }, true);
     }));
     this.on(document, "keydown", (event: KeyboardEvent) => this.#onKey(event));
   }
@@ -79,6 +86,9 @@ export class Images extends Part {
             this.read(library.facets).tags.map((one) => [one, one]), filters)}
           ${this.#choice("collection", this.t.collection, "book",
             this.read(library.facets).collections.map((one) => [one, one]), filters)}
+          ${filters.collection ? html`<imagen-collection .name=${filters.collection}
+            @moved=${(event: CustomEvent<string>) => this.#filter({ collection: event.detail })}
+            ></imagen-collection>` : nothing}
           <button class="chip" aria-pressed=${filters.state === "trashed"}
             @click=${() => this.#filter({ state: filters.state === "trashed" ? "" : "trashed" })}
             >${icon("trash")}${this.t.trash}</button>
@@ -201,19 +211,7 @@ export class Images extends Part {
             void library.trash(ids, this.t);
           })}`}
         ${this.#action("close", this.t.clearSelection, clear)}
-      </div>
-      <dialog class="sure" aria-labelledby="sure-title"><form method="dialog" class="dialog-body">
-        <h2 id="sure-title">${this.t.deleteTitle(ids.length)}</h2><p>${this.t.deleteHint}</p>
-        <div class="dialog-actions"><button class="button" value="">${this.t.notNow}</button>
-          <button class="button bad" value="yes">${this.t.deleteForGood}</button></div>
-      </form></dialog>
-      <dialog class="ask" aria-labelledby="ask-title"><form method="dialog" class="dialog-body">
-        <h2 id="ask-title"></h2>
-        <input class="input" aria-labelledby="ask-title" list="ask-known">
-        <datalist id="ask-known"></datalist>
-        <div class="dialog-actions"><button class="button" value="" formnovalidate>${this.t.notNow}</button>
-          <button class="button primary" value="yes">${this.t.save}</button></div>
-      </form></dialog>`;
+      </div>`;
   }
 
   #action(name: IconName, text: string, act: () => void): TemplateResult {
@@ -221,38 +219,22 @@ export class Images extends Part {
       >${icon(name)}</button>`;
   }
 
-  /** Ask for one word. */
-  async #ask(title: string, known: readonly string[]): Promise<string> {
-    const dialog = this.querySelector<HTMLDialogElement>(".ask")!;
-    dialog.querySelector("h2")!.textContent = title;
-    const input = dialog.querySelector("input")!;
-    input.value = "";
-    dialog.querySelector("datalist")!.replaceChildren(...known.map((one) => new Option(one)));
-    dialog.returnValue = "";
-    dialog.showModal();
-    await new Promise((done) => { dialog.addEventListener("close", done, { once: true }); });
-    return dialog.returnValue === "yes" ? input.value.trim() : "";
-  }
-
   async #tag(ids: readonly string[]): Promise<void> {
-    const words = await this.#ask(this.t.tagTitle(ids.length), library.facets.value.tags);
+    const words = await askForWord(this.t.tagTitle(ids.length), library.facets.value.tags);
     const tags = words.split(",").map((one) => one.trim()).filter(Boolean);
     if (tags.length > 0) await library.tag(ids, tags, []);
   }
 
   async #delete(ids: readonly string[]): Promise<void> {
-    const dialog = this.querySelector<HTMLDialogElement>(".sure")!;
-    dialog.returnValue = "";
-    dialog.showModal();
-    await new Promise((done) => { dialog.addEventListener("close", done, { once: true }); });
-    if (dialog.returnValue !== "yes") return;
+    const { t } = this;
+    if (!await askIfSure(t.deleteTitle(ids.length), t.deleteHint, t.deleteForGood)) return;
     this.selected = new Set();
     await session.attempt(() => session.api.deleteForGood(ids), this.t.deleted(ids.length));
     await library.refresh();
   }
 
   async #collect(ids: readonly string[]): Promise<void> {
-    const name = await this.#ask(this.t.collectTitle(ids.length), library.facets.value.collections);
+    const name = await askForWord(this.t.collectTitle(ids.length), library.facets.value.collections);
     if (name !== "") await library.collect(ids, name);
   }
 

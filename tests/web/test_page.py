@@ -230,6 +230,43 @@ def test_undo_and_redo_of_a_mask_are_exact_and_survive_a_reload(context, site):
     tab.check()
 
 
+STROKES = "document.querySelector('imagen-canvas').history.strokes.map((one) => one.tool).join()"
+
+
+def test_a_mask_is_drawn_by_keyboard(context, furnished):
+    site, ids = furnished
+    tab = Tab(context, site.url)
+    tab.page.goto(f"{site.url}#/edit/{ids[0]}")
+    ready = "document.querySelector('imagen-canvas')?.image != null"
+    until(lambda: tab.page.evaluate(ready), "the image is open")
+    tab.find("imagen-canvas canvas").focus()
+    empty = tab.page.evaluate(MASK)
+    press(tab, "ArrowRight", "ArrowDown")
+    assert tab.page.evaluate(MASK) == empty
+    press(tab, "Space", "ArrowRight", "ArrowRight")
+    until(lambda: "Drawing" in tab.find("imagen-canvas [role=status]").inner_text(), "it is said")
+    press(tab, "Shift+ArrowDown", "Space")
+    line = tab.page.evaluate(MASK)
+    assert line != empty
+    press(tab, "r", "Space", "ArrowUp", "ArrowLeft", "Space")
+    assert tab.page.evaluate(STROKES) == "brush,rectangle"
+    rectangle = tab.page.evaluate(MASK)
+    press(tab, "b", "Space", "ArrowLeft", "Escape")
+    assert tab.page.evaluate(MASK) == rectangle
+    press(tab, "e", "Space", "ArrowLeft", "Control+z")
+    assert tab.page.evaluate(STROKES) == "brush,rectangle"
+    press(tab, "Control+z")
+    assert tab.page.evaluate(MASK) == line
+    press(tab, "l", "Space", *["ArrowRight"] * 80, "ArrowDown", "ArrowLeft", "Tab")
+    assert tab.page.evaluate(STROKES) == "brush,lasso"
+    tab.check()
+
+
+def press(tab: Tab, *keys: str) -> None:
+    for key in keys:
+        tab.page.keyboard.press(key)
+
+
 def test_two_tabs_agree(context, site):
     one, other = Tab(context, site.url), Tab(context, site.url)
     one.make("a lighthouse")

@@ -1,5 +1,5 @@
 // The canvas of the editor: shows the image with the mask over it, and turns pointers to strokes.
-import { customElement, property } from "lit/decorators.js";
+import { customElement, property, state } from "lit/decorators.js";
 import { html, type TemplateResult } from "lit";
 import { Part } from "../core/part";
 import { clamp } from "../gallery/layout";
@@ -15,13 +15,22 @@ export interface Frame {
 }
 
 type Gesture =
-  | { readonly kind: "stroke"; readonly stroke: Stroke; readonly points: Point[] }
+  | {
+    readonly kind: "stroke"; readonly stroke: Stroke; readonly points: Point[];
+    readonly isByKey: boolean;
+  }
   | { readonly kind: "pan" }
   | { readonly kind: "frame"; readonly handle: string; readonly start: Frame; x: number; y: number }
   | null;
 
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"] as const;
 const REACH = 14;
+// How far an arrow moves, in pixels of the screen; with Shift, and without.
+const FINE_STEP = 1;
+const STEP = 12;
+const ARROWS: Readonly<Record<string, readonly [number, number]>> = {
+  arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1],
+};
 
 @customElement("imagen-canvas")
 export class MaskCanvas extends Part {
@@ -31,6 +40,8 @@ export class MaskCanvas extends Part {
   @property() color = "#ff4f1f";
   @property({ attribute: false }) mode: "mask" | "frame" = "mask";
   @property({ attribute: false }) frame: Frame | null = null;
+
+  @state() private isDrawing = false;
 
   history = new History();
   #image: ImageBitmap | null = null;
@@ -43,7 +54,10 @@ export class MaskCanvas extends Part {
   #gesture: Gesture = null;
   #pointers = new Map<number, { x: number; y: number }>();
   #hover: { x: number; y: number } | null = null;
+  // Where the keyboard draws, in pixels of the image.
+  #cursor: { x: number; y: number } | null = null;
   #isSpace = false;
+  #hasMoved = false;
   #frameRequest = 0;
   // Until the user zooms or moves, the whole image stays in view.
   #isFitted = true;
@@ -52,7 +66,9 @@ export class MaskCanvas extends Part {
     return html`<canvas tabindex="0" role="application" aria-label=${this.t.maskCanvas}
       @pointerdown=${this.#onDown} @pointermove=${this.#onMove} @pointerup=${this.#onUp}
       @pointercancel=${this.#onUp} @pointerleave=${() => this.#leave()}
-      @wheel=${this.#onWheel} @keydown=${this.#onKey} @keyup=${this.#onKeyUp}></canvas>`;
+      @wheel=${this.#onWheel} @keydown=${this.#onKey} @keyup=${this.#onKeyUp}
+      @blur=${() => this.#endKeyStroke()}></canvas>
+      <span class="visually-hidden" role="status">${this.isDrawing ? this.t.drawing : ""}</span>`;
   }
 
   protected override firstUpdated(): void {
@@ -185,7 +201,10 @@ export class MaskCanvas extends Part {
     paint.drawImage(this.#image, 0, 0);
     this.#paintMask(paint);
     if (this.mode === "frame") this.#paintFrame(paint);
-    else this.#paintBrush(paint);
+    else {
+      this.#paintBrush(paint);
+      this.#paintCursor(paint);
+    }
   }
 
   #paintMask(paint: CanvasRenderingContext2D): void {
@@ -250,15 +269,34 @@ export class MaskCanvas extends Part {
     paint.restore();
   }
 
+  /** A cross where the keyboard draws. */
+  #paintCursor(paint: CanvasRenderingContext2D): void {
+    if (this.#cursor === null) return;
+    const { x, y } = this.#onScreen(this.#cursor);
+    const unit = devicePixelRatio;
+    paint.setTransform(unit, 0, 0, unit, 0, 0);
+    for (const [color, width] of [["#000", 4], [this.isDrawing ? this.color : "#fff", 2]] as const) {
+      paint.lineWidth = width;
+      paint.strokeStyle = color;
+      paint.beginPath();
+      paint.moveTo(x - 9, y);
+      paint.lineTo(x + 9, y);
+      paint.moveTo(x, y - 9);
+      paint.lineTo(x, y + 9);
+      paint.stroke();
+    }
+  }
+
   #paintBrush(paint: CanvasRenderingContext2D): void {
-    if (this.#hover === null || (this.tool !== "brush" && this.tool !== "eraser")) return;
+    const spot = this.#cursor === null ? this.#hover : this.#onScreen(this.#cursor);
+    if (spot === null || (this.tool !== "brush" && this.tool !== "eraser")) return;
     const unit = devicePixelRatio;
     paint.setTransform(unit, 0, 0, unit, 0, 0);
     for (const [color, width] of [["#000a", 3], ["#fff", 1.5]] as const) {
       paint.lineWidth = width;
       paint.strokeStyle = color;
       paint.beginPath();
-      paint.arc(this.#hover.x, this.#hover.y, (this.size * this.#scale) / 2, 0, 2 * Math.PI);
+      paint.arc(spot.x, spot.y, (this.size * this.#scale) / 2, 0, 2 * Math.PI);
       paint.stroke();
     }
   }
@@ -274,6 +312,9 @@ export class MaskCanvas extends Part {
   }
 
   #onDown(event: PointerEvent): void {
+    this.#endKeyStroke();
+    this.#cursor = null;
+    this.#hasMoved ||= this.#isSpace;
     (event.currentTarget as HTMLElement).setPointerCapture(event.pointerId);
     this.#pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
     if (this.#pointers.size === 2) {
@@ -289,12 +330,15 @@ export class MaskCanvas extends Part {
 
   #beginStroke(event: PointerEvent): void {
     const points: Point[] = [this.#pointOf(event)];
-    const erase = event.altKey || event.button === 5;
+    this.#startStroke(points, event.altKey || event.button === 5);
+  }
+
+  #startStroke(points: Point[], erase: boolean, isByKey = false): void {
     const tool = this.tool;
     if (tool === "pan") return;
     const stroke: Stroke = tool === "lasso" || tool === "rectangle"
       ? { tool, erase, points } : { tool: erase ? "eraser" : tool, points };
-    this.#gesture = { kind: "stroke", stroke, points };
+    this.#gesture = { kind: "stroke", stroke, points, isByKey };
     this.#drawFrom(stroke, 0);
   }
 
@@ -304,7 +348,7 @@ export class MaskCanvas extends Part {
     const gesture = this.#gesture;
     if (gesture?.kind === "pan" && before !== undefined) this.#pan(event, before);
     else if (gesture?.kind === "frame") this.#dragFrame(event, gesture);
-    else if (gesture?.kind === "stroke") {
+    else if (gesture?.kind === "stroke" && !gesture.isByKey) {
       const from = gesture.points.length;
       const events = event.getCoalescedEvents?.() ?? [];
       for (const one of events.length > 0 ? events : [event]) gesture.points.push(this.#pointOf(one));
@@ -402,7 +446,7 @@ export class MaskCanvas extends Part {
     const isCommand = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
     const actions: Record<string, () => void> = {
-      " ": () => { this.#isSpace = true; },
+      " ": () => this.#pressSpace(event.repeat),
       "[": () => this.#tell("brush-size", 0.8),
       "]": () => this.#tell("brush-size", 1.25),
       "+": () => this.zoom(1.25),
@@ -413,20 +457,100 @@ export class MaskCanvas extends Part {
       l: () => this.#tell("tool", "lasso"),
       r: () => this.#tell("tool", "rectangle"),
       i: () => void this.add({ tool: "invert" }),
-      arrowleft: () => { this.#x += 40; this.paint(); },
-      arrowright: () => { this.#x -= 40; this.paint(); },
-      arrowup: () => { this.#y += 40; this.paint(); },
-      arrowdown: () => { this.#y -= 40; this.paint(); },
     };
+    if (key !== " " && key !== "shift" && ARROWS[key] === undefined) this.#endKeyStroke(key !== "escape");
     if (isCommand && key === "z") (event.shiftKey ? this.redo() : this.undo());
     else if (isCommand && key === "y") this.redo();
+    else if (!isCommand && ARROWS[key] !== undefined) this.#onArrow(ARROWS[key], event.shiftKey);
     else if (!isCommand && actions[key] !== undefined) actions[key]();
     else return;
     event.preventDefault();
   }
 
+  #pressSpace(isRepeated: boolean): void {
+    this.#isSpace = true;
+    if (!isRepeated) this.#hasMoved = false;
+  }
+
   #onKeyUp(event: KeyboardEvent): void {
-    if (event.key === " ") this.#isSpace = false;
+    if (event.key !== " ") return;
+    const isAlone = this.#isSpace && !this.#hasMoved;
+    this.#isSpace = false;
+    // With the pointer it has moved the view, and draws nothing.
+    if (isAlone && this.mode === "mask") this.#startOrEndByKey(event.altKey);
+  }
+
+  #onArrow([x, y]: readonly [number, number], isFine: boolean): void {
+    const step = isFine ? FINE_STEP : STEP;
+    if (this.mode === "mask" && this.tool !== "pan") this.#moveCursor(x * step, y * step);
+    else {
+      this.#isFitted = false;
+      this.#x -= 40 * x;
+      this.#y -= 40 * y;
+    }
+    this.paint();
+  }
+
+  #moveCursor(dx: number, dy: number): void {
+    const from = this.#cursor ?? this.#middle();
+    this.#cursor = {
+      x: clamp(from.x + dx / this.#scale, 0, this.imageWidth),
+      y: clamp(from.y + dy / this.#scale, 0, this.imageHeight),
+    };
+    this.#follow();
+    const gesture = this.#gesture;
+    if (gesture?.kind !== "stroke" || !gesture.isByKey) return;
+    gesture.points.push(this.#cursorPoint());
+    this.#drawFrom(gesture.stroke, gesture.points.length - 1);
+  }
+
+  /** The part of the image in the middle of the view. */
+  #middle(): { x: number; y: number } {
+    return {
+      x: clamp((this.clientWidth / 2 - this.#x) / this.#scale, 0, this.imageWidth),
+      y: clamp((this.clientHeight / 2 - this.#y) / this.#scale, 0, this.imageHeight),
+    };
+  }
+
+  #onScreen({ x, y }: { x: number; y: number }): { x: number; y: number } {
+    return { x: this.#x + x * this.#scale, y: this.#y + y * this.#scale };
+  }
+
+  /** Move the view so that the cursor stays in it. */
+  #follow(): void {
+    const { x, y } = this.#onScreen(this.#cursor!);
+    const [dx, dy] = [clamp(x, 0, this.clientWidth) - x, clamp(y, 0, this.clientHeight) - y];
+    if (dx === 0 && dy === 0) return;
+    this.#isFitted = false;
+    this.#x += dx;
+    this.#y += dy;
+  }
+
+  #cursorPoint(): Point {
+    const { x, y } = this.#cursor!;
+    return [x, y, this.size];
+  }
+
+  #startOrEndByKey(erase: boolean): void {
+    if (this.#gesture !== null) {
+      this.#endKeyStroke();
+      return;
+    }
+    this.#cursor ??= this.#middle();
+    this.#startStroke([this.#cursorPoint()], erase, true);
+    this.isDrawing = this.#gesture !== null;
+  }
+
+  /** End the stroke that the keyboard draws, and keep it or not. */
+  #endKeyStroke(isKept = true): void {
+    const gesture = this.#gesture;
+    if (gesture?.kind !== "stroke" || !gesture.isByKey) return;
+    this.#gesture = null;
+    this.isDrawing = false;
+    if (isKept) {
+      this.history.add(gesture.stroke);
+      this.#changed();
+    } else this.#redraw();
   }
 
   #tell(name: string, detail: unknown): void {

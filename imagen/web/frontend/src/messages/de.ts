@@ -234,7 +234,8 @@ export const de: Messages = {
   differences: "Unterschiede",
 
   editTitle: "Bearbeiten",
-  maskCanvas: "Maske. Mit dem Zeiger malen; B Pinsel, E Radierer, L Lasso, R Rechteck, I umkehren.",
+  maskCanvas: "Maske. Mit dem Zeiger malen oder mit der Tastatur: die Pfeiltasten bewegen, die Leertaste beginnt und beendet einen Strich, Escape verwirft ihn. B Pinsel, E Radierer, L Lasso, R Rechteck, I umkehren.",
+  drawing: "Es wird gemalt. Die Leertaste beendet den Strich.",
   tools: "Werkzeuge",
   tool: (name) => ({
     brush: "Pinsel (B)", eraser: "Radierer (E)", lasso: "Lasso (L)", rectangle: "Rechteck (R)",

@@ -241,7 +241,8 @@ export const en = {
 
   // Editor
   editTitle: "Edit",
-  maskCanvas: "Mask. Draw with the pointer; B brush, E eraser, L lasso, R rectangle, I invert.",
+  maskCanvas: "Mask. Draw with the pointer, or by keyboard: the arrows move, Space begins and ends a stroke, Escape drops it. B brush, E eraser, L lasso, R rectangle, I invert.",
+  drawing: "Drawing. Space ends the stroke.",
   tools: "Tools",
   tool: (name: string): string => ({
     brush: "Brush (B)", eraser: "Eraser (E)", lasso: "Lasso (L)", rectangle: "Rectangle (R)",

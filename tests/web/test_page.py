@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image as PillowImage
 
 from tests.support.page import AXE, BUNDLE, CHROMIUM, Site, build_bundle, open_simulator, until
 
@@ -259,6 +260,39 @@ def test_a_mask_is_drawn_by_keyboard(context, furnished):
     assert tab.page.evaluate(MASK) == line
     press(tab, "l", "Space", *["ArrowRight"] * 80, "ArrowDown", "ArrowLeft", "Tab")
     assert tab.page.evaluate(STROKES) == "brush,lasso"
+    tab.check()
+
+
+SIZE = """(({ imageWidth, imageHeight, frame }) =>
+  [imageWidth, imageHeight, frame.width, frame.height])(document.querySelector("imagen-canvas"))"""
+
+
+def test_an_image_is_resized_and_framed_by_keyboard(context, furnished):
+    site, ids = furnished
+    tab = Tab(context, site.url)
+    tab.page.goto(f"{site.url}#/edit/{ids[0]}")
+    ready = "document.querySelector('imagen-canvas')?.image != null"
+    until(lambda: tab.page.evaluate(ready), "the image is open")
+    tab.role("button", "Crop & extend").click()
+    width, height = tab.page.evaluate(SIZE)[:2]
+    for side, length, wanted in (
+        ("width", 300, [300, round(300 * height / width)]),
+        ("height", 200, [round(200 * width / height), 200]),
+        ("width", 0, [width, height]),
+        ("width", 256, [256, round(256 * height / width)]),
+    ):
+        tab.page.fill(f"#resize-{side}", str(length))
+        press(tab, "Tab")
+        until(lambda: tab.page.evaluate(SIZE) == wanted * 2, f"{side} {length}")  # noqa: B023
+        assert tab.page.input_value("#resize-width") == str(wanted[0])
+    tab.find("imagen-canvas canvas").focus()
+    press(tab, "Shift+ArrowRight", "ArrowLeft")
+    framed = tab.page.evaluate(SIZE)
+    assert framed[2] > 256
+    with tab.page.expect_download() as saved:
+        tab.role("button", "Save the frame as a file").click()
+    with PillowImage.open(saved.value.path()) as image:
+        assert list(image.size) == framed[2:]
     tab.check()
 
 

@@ -63,7 +63,8 @@ export class MaskCanvas extends Part {
   #isFitted = true;
 
   protected override render(): TemplateResult {
-    return html`<canvas tabindex="0" role="application" aria-label=${this.t.maskCanvas}
+    return html`<canvas tabindex="0" role="application"
+      aria-label=${this.mode === "mask" ? this.t.maskCanvas : this.t.frameHint}
       @pointerdown=${this.#onDown} @pointermove=${this.#onMove} @pointerup=${this.#onUp}
       @pointercancel=${this.#onUp} @pointerleave=${() => this.#leave()}
       @wheel=${this.#onWheel} @keydown=${this.#onKey} @keyup=${this.#onKeyUp}
@@ -482,13 +483,25 @@ export class MaskCanvas extends Part {
 
   #onArrow([x, y]: readonly [number, number], isFine: boolean): void {
     const step = isFine ? FINE_STEP : STEP;
-    if (this.mode === "mask" && this.tool !== "pan") this.#moveCursor(x * step, y * step);
+    if (this.mode === "frame") this.#moveFrame(x, y, isFine);
+    else if (this.tool !== "pan") this.#moveCursor(x * step, y * step);
     else {
       this.#isFitted = false;
       this.#x -= 40 * x;
       this.#y -= 40 * y;
     }
     this.paint();
+  }
+
+  /** Move the frame, or its lower right corner. */
+  #moveFrame(x: number, y: number, isCorner: boolean): void {
+    const { frame } = this;
+    if (frame === null) return;
+    const step = Math.max(1, Math.round(STEP / this.#scale));
+    this.frame = isCorner ? {
+      ...frame, width: Math.max(16, frame.width + x * step), height: Math.max(16, frame.height + y * step),
+    } : { ...frame, x: frame.x + x * step, y: frame.y + y * step };
+    this.dispatchEvent(new CustomEvent("frame", { bubbles: true }));
   }
 
   #moveCursor(dx: number, dy: number): void {

@@ -2,6 +2,7 @@
 // The strokes are kept by image: another prompt needs no other mask, and a reload loses none.
 import { html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
+import { live } from "lit/directives/live.js";
 import {
   ApiError, type Details, type Family, type ImageRequest, type Model, type Operation,
   type Row,
@@ -14,7 +15,7 @@ import { takeFiles, type Reference } from "../make/draft";
 import { keep, kept } from "../core/storage";
 import "./canvas";
 import type { MaskCanvas } from "./canvas";
-import { exportFrame, flipped, turned } from "./pixels";
+import { exportFrame, flipped, resized, turned } from "./pixels";
 import { exportMask, type Stroke, type Tool } from "./strokes";
 
 const TOOLS: readonly [Tool, IconName][] = [
@@ -24,6 +25,8 @@ const TOOLS: readonly [Tool, IconName][] = [
 const OPERATIONS = ["edit", "vary", "enhance", "restyle"] as const;
 const COLORS = ["#ff4f1f", "#19c3ff", "#8dff3b", "#ff2fd0"];
 const KEEP_PAUSE = 250;
+const LEAST_SIDE = 16;
+const MOST_SIDE = 4096;
 
 interface KeptMask {
   readonly strokes: readonly Stroke[];
@@ -52,6 +55,8 @@ export class Editor extends Part {
   @state() private isBefore = false;
   @state() private look: Reference | null = null;
   @query("imagen-canvas") private canvas!: MaskCanvas;
+  // The image before it was resized: another size is made of it, and loses nothing twice.
+  #unsized: ImageBitmap | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #priceTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -72,6 +77,7 @@ export class Editor extends Part {
 
   async #load(): Promise<void> {
     this.isDrawn = false;
+    this.#unsized = null;
     this.strip = [];
     const id = this.imageId;
     try {
@@ -160,8 +166,8 @@ export class Editor extends Part {
   #frameTools(): TemplateResult {
     const change = async (by: (image: ImageBitmap) => Promise<ImageBitmap>): Promise<void> => {
       if (this.canvas.image === null) return;
-      await this.canvas.open(await by(this.canvas.image), []);
-      this.isDrawn = true;
+      this.#unsized = null;
+      await this.#replace(await by(this.canvas.image));
     };
     return html`
       ${this.#button("again", this.t.turn, () => void change(turned))}
@@ -169,6 +175,25 @@ export class Editor extends Part {
       <span class="tools-line"></span>
       ${this.#button("crop", this.t.resetFrame, () => this.#setFrame(0))}
       ${this.#button("enhance", this.t.widen, () => this.#setFrame(0.25))}`;
+  }
+
+  async #replace(image: ImageBitmap): Promise<void> {
+    await this.canvas.open(image, []);
+    this.isDrawn = true;
+    this.requestUpdate();
+  }
+
+  /** Give one side this length; the other follows. */
+  async #resize(side: "width" | "height", length: number): Promise<void> {
+    const from = this.#unsized ?? this.canvas.image;
+    if (from === null) return;
+    this.#unsized = from;
+    const most = MOST_SIDE / Math.max(from.width, from.height);
+    const least = LEAST_SIDE / Math.min(from.width, from.height);
+    const scale = Math.max(least, Math.min(most, (length || from[side]) / from[side]));
+    const [width, height] = [from.width * scale, from.height * scale].map(Math.round);
+    await this.#replace(await resized(from, width!, height!));
+    this.#priceSoon();
   }
 
   /** The whole image, with a margin on each side. */
@@ -243,9 +268,19 @@ export class Editor extends Part {
   #frameFields(): TemplateResult {
     return html`
       <p class="hint">${this.t.frameHint}</p>
+      <div class="resize" role="group" aria-label=${this.t.resize}>
+        ${this.#sideField("width", this.t.width, this.canvas?.imageWidth)}
+        ${this.#sideField("height", this.t.height, this.canvas?.imageHeight)}</div>
       <div class="mask-files">
         <button class="button small" @click=${() => void this.#saveFrame()}>${icon("download")}
           ${this.t.saveFrame}</button></div>`;
+  }
+
+  #sideField(side: "width" | "height", text: string, length = 1): TemplateResult {
+    return html`<div class="field"><label for=${`resize-${side}`}>${text}</label>
+      <input id=${`resize-${side}`} class="input number" type="number" min=${LEAST_SIDE} max=${MOST_SIDE}
+        .value=${live(String(length))} @change=${(event: Event) =>
+          void this.#resize(side, Number((event.target as HTMLInputElement).value))}></div>`;
   }
 
   #modelField(): TemplateResult {

@@ -21,6 +21,12 @@ export async function flipped(image: ImageBitmap): Promise<ImageBitmap> {
   return createImageBitmap(canvas);
 }
 
+export function resized(image: ImageBitmap, width: number, height: number): Promise<ImageBitmap> {
+  return createImageBitmap(image, {
+    resizeWidth: width, resizeHeight: height, resizeQuality: "high",
+  });
+}
+
 /**
  * The image within a frame. Where the frame is larger, its margins repeat the edge, softly, and
  * the mask is white there: the model paints what belongs there.

@@ -374,6 +374,33 @@ def test_a_prompt_with_choices_and_variables_makes_each(context, site):
     tab.check()
 
 
+def test_seeds_and_styles_make_a_grid(context, site):
+    tab = Tab(context, site.url)
+    tab.choose_model("sketch")
+    tab.page.fill("#prompt", "a mill")
+    tab.find("details.more summary").click()
+    seeds = tab.find("#parameter-seed")
+    for text, count in {"8": 1, "x, 3": 1, "3 5": 2, "4 - 1": 1, "3, 5–7;5": 4}.items():
+        seeds.fill(text)
+        press(tab, "Tab")
+        button = f"Make {count} image" + "s" * (count > 1)
+        until(lambda: button in tab.find(".make").first.inner_text(), f"{text}")  # noqa: B023
+    tab.role("button", "Styles").click()
+    tab.role("button", "noir").click()
+    tab.role("button", "oil").click()
+    tab.role("button", "Each style by itself").click()
+    press(tab, "Escape")
+    until(lambda: "Make 8 images" in tab.find(".make").first.inner_text(), "a grid")
+    press(tab, "Control+Enter")
+    until(lambda: tab.find(".batch").count() == 1, "it is begun")
+    (batch,) = context.request.get(f"{site.url}api/1/batches").json()["batches"]
+    places = context.request.get(f"{site.url}api/1/batches/{batch['id']}").json()["places"]
+    made = [(one["request"]["seed"], one["request"]["prompt"]) for one in places]
+    assert [seed for seed, _ in made] == [3, 3, 5, 5, 6, 6, 7, 7]
+    assert len(set(made)) == 8
+    tab.check()
+
+
 def test_a_long_press_selects_and_the_trash_is_emptied(browser, site):
     context = browser.new_context(viewport=PHONE, locale="en-US", has_touch=True, is_mobile=True)
     tab = Tab(context, site.url + "#/make")

@@ -16,6 +16,8 @@ export interface Draft {
   readonly prompt: string;
   readonly models: readonly string[];
   readonly styles: readonly string[];
+  /** Whether each style makes its own images, instead of all styles the same ones. */
+  readonly isStyleEach: boolean;
   readonly values: Values;
   /** Values of the variables of the prompt. */
   readonly variables: Readonly<Record<string, string>>;
@@ -24,7 +26,7 @@ export interface Draft {
 }
 
 const EMPTY: Draft = {
-  prompt: "", models: [], styles: [], values: {}, variables: {}, references: [], count: 1,
+  prompt: "", models: [], styles: [], isStyleEach: false, values: {}, variables: {}, references: [], count: 1,
 };
 const PAUSE = 80;
 
@@ -68,14 +70,39 @@ export interface Wanted {
 export const MOST_IMAGES = 500;
 const MOST_TEXTS = 200;
 
-/** The requests of a draft: one for each wording and model, each made `n` times. */
+/** The grid of a draft: a request for each model, wording, seed and style, each made `n` times. */
 export async function wantedOf(now: Draft): Promise<Wanted> {
   const { texts, wordings } = await wordingsOf(now);
   const models = now.models.length > 0 ? now.models : [session.defaultModel()?.id];
-  const requests = models.flatMap((model) => texts.map((text) => requestOf(now, text, model)));
+  const requests = models.flatMap((model) =>
+    texts.flatMap((text) => ofEachSeed(requestOf(now, text, model))));
   const styled = now.styles.length === 0 ? requests : await Promise.all(
-    requests.map((request) => session.api.applyStyles(request, now.styles)));
+    requests.flatMap((request) => stylesOf(now).map((styles) =>
+      session.api.applyStyles(request, styles))));
   return { requests: styled, n: texts.length > 1 ? 1 : now.count, wordings };
+}
+
+function stylesOf({ styles, isStyleEach }: Draft): readonly (readonly string[])[] {
+  return isStyleEach ? styles.map((one) => [one]) : [styles];
+}
+
+function ofEachSeed(request: ImageRequest): ImageRequest[] {
+  if (typeof request["seed"] !== "string") return [request];
+  return seedsOf(request["seed"]).map((seed) => ({ ...request, seed }));
+}
+
+/** The seeds of "7" or "1, 5, 10-13", each once; none if it cannot be read. */
+export function seedsOf(text: string): number[] {
+  const parts = text.replace(/\s*[-–]\s*/g, "-").split(/[\s,;]+/).filter(Boolean);
+  const ranges = parts.map((one) => /^(\d+)(?:-(\d+))?$/.exec(one));
+  if (ranges.includes(null)) return [];
+  const seeds = new Set<number>();
+  for (const range of ranges) {
+    const [first, last] = [Number(range![1]), Number(range![2] ?? range![1])];
+    // One more than can be made, so that the server refuses it with a sentence.
+    for (let seed = first; seed <= last && seeds.size <= MOST_IMAGES; seed += 1) seeds.add(seed);
+  }
+  return [...seeds];
 }
 
 /** A prompt with choices or wildcards gives as many texts as images are wanted. */

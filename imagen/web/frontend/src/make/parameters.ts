@@ -1,10 +1,11 @@
 // Only the parameters that the model has; the others are named with the reason.
 import { html, nothing, svg, type TemplateResult } from "lit";
 import { customElement, property } from "lit/decorators.js";
+import { live } from "lit/directives/live.js";
 import type { Model, Parameter } from "../core/api";
 import { icon } from "../core/icons";
 import { Part } from "../core/part";
-import { ratioOf, type Values } from "./draft";
+import { ratioOf, seedsOf, type Values } from "./draft";
 
 // What most people choose; everything else is below "more".
 const FIRST = new Set(["aspect_ratio", "size", "resolution", "quality", "style"]);
@@ -98,18 +99,31 @@ export class Parameters extends Part {
 
   #number(parameter: Parameter, id: string): TemplateResult {
     const value = this.values[parameter.name];
-    const isSeed = parameter.name === "seed";
-    const input = html`<input id=${id} class="input number" type="number" inputmode="decimal"
+    if (parameter.name === "seed") return this.#seeds(parameter, id, String(value ?? ""));
+    return html`<input id=${id} class="input number" type="number" inputmode="decimal"
       min=${parameter.low ?? nothing} max=${parameter.high ?? nothing}
       step=${parameter.kind === "integer" ? 1 : "any"} .value=${String(value ?? "")}
       placeholder=${this.#range(parameter)}
       @change=${(event: Event) => this.#setNumber(parameter, textOf(event))}>`;
-    if (!isSeed) return input;
-    return html`<div class="with-button">${input}
+  }
+
+  /** One seed, or several for a grid. */
+  #seeds(parameter: Parameter, id: string, value: string): TemplateResult {
+    return html`<div class="with-button">
+      <input id=${id} class="input number" autocomplete="off" .value=${live(value)}
+        placeholder=${this.t.seedsHint}
+        @change=${(event: Event) => this.#setSeeds(parameter, textOf(event))}>
       <button type="button" class="button icon-only" aria-label=${this.t.randomSeed}
         title=${this.t.randomSeed}
         @click=${() => this.#set("seed", Math.floor(Math.random() * LARGEST_SEED))}>${icon("dice")}
       </button></div>`;
+  }
+
+  #setSeeds(parameter: Parameter, text: string): void {
+    const seeds = seedsOf(text);
+    if (seeds.length > 1) this.#set("seed", text);
+    else this.#setNumber(parameter, String(seeds[0] ?? ""));
+    this.requestUpdate();
   }
 
   #range({ low, high }: Parameter): string {

@@ -28,7 +28,7 @@ export class Prompts extends Part {
   }
 
   protected override render(): TemplateResult {
-    const chosen = this.read(draft).styles;
+    const { styles: chosen, isStyleEach: isEach } = this.read(draft);
     return html`
       <div class="prompt-tools">
         <button type="button" class="button quiet small" popovertarget="kept-prompts"
@@ -44,6 +44,9 @@ export class Prompts extends Part {
         if (event.newState === "open") void this.#fetchKept();
       }}>${this.#keptList()}</div>
       <div id="prompt-styles" class="menu" popover>
+        ${chosen.length < 2 ? nothing : html`<button type="button" aria-pressed=${isEach}
+          @click=${() => { draft.value = { ...draft.value, isStyleEach: !isEach }; }}
+          >${isEach ? "✓ " : ""}${this.t.styleEach}</button>`}
         ${this.styles.map((name) => html`<button type="button" aria-pressed=${chosen.includes(name)}
           @click=${() => this.#toggle(name)}>${chosen.includes(name) ? "✓ " : ""}${name}</button>`)}
       </div>`;

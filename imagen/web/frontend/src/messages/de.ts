@@ -101,6 +101,8 @@ export const de: Messages = {
   moreParameters: "Weitere Einstellungen",
   lacking: (model) => `Nicht mit ${model}`,
   lackingReason: "dieses Modell hat das nicht",
+  seedsHint: "Auto; mehrere wie 1, 5, 10-13",
+  styleEach: "Jeden Stil für sich",
   randomSeed: "Zufälliger Startwert",
   parameter: (name) => PARAMETERS[name] ?? name.replaceAll("_", " "),
   choice: (name) => ACRONYMS.has(name) ? name.toUpperCase()

@@ -101,6 +101,8 @@ export const en = {
   moreParameters: "More parameters",
   lacking: (model: string): string => `Not with ${model}`,
   lackingReason: "this model does not have it",
+  seedsHint: "Auto; several such as 1, 5, 10-13",
+  styleEach: "Each style by itself",
   randomSeed: "Random seed",
   parameter: (name: string): string => PARAMETERS[name] ?? name.replaceAll("_", " "),
   choice: (name: string): string => ACRONYMS.has(name) ? name.toUpperCase()

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from PIL import Image as PillowImage
 
@@ -508,6 +509,54 @@ def test_offline_and_back(context, site):
     other = Tab(context, site.url)
     until(lambda: other.find(".tile-stars").first.inner_text() == "★★★★★", "the server has them")
     assert other.said == []
+
+
+OUTBOX = """() => new Promise((done) => {
+  indexedDB.open("imagen").onsuccess = ({ target: { result } }) => {
+    const asked = result.transaction("outbox").objectStore("outbox").count();
+    asked.onsuccess = () => { result.close(); done(asked.result); };
+  };
+})"""
+
+
+def test_what_differs_or_is_refused_after_a_time_offline_is_said(context, site):
+    tab = Tab(context, site.url)
+    tab.make("a cloud", 3)
+    until(lambda: tab.tiles() == 3, "the images are there")
+    until(lambda: tab.page.evaluate("navigator.serviceWorker.controller !== null"), "it is kept")
+    tiles = tab.find(".tile[data-id]").all()
+    ids = [tile.get_attribute("data-id") for tile in tiles]
+    call_elsewhere(site, "collections", name="trips")
+    tab.page.get_by_label("Collection", exact=True).wait_for(state="attached")
+    context.set_offline(True)
+    tiles[0].focus()
+    press(tab, "Space")
+    tab.role("button", "Add to a collection").click()
+    tab.page.keyboard.type("trips")
+    press(tab, "Enter")
+    until(lambda: tab.page.evaluate(OUTBOX) == 1, "the collection waits")
+    press(tab, "Escape")
+    for at, stars in ((0, "3"), (1, "4"), (2, "5"), (2, "1")):
+        tiles[at].focus()
+        press(tab, stars)
+    until(lambda: tab.page.evaluate(OUTBOX) == 5, "the stars wait")
+    call_elsewhere(site, "collections/delete", name="trips")
+    call_elsewhere(site, "images/change", ids=[ids[0]], stars=1)
+    call_elsewhere(site, "images/change", ids=[ids[1]], stars=4)
+    context.set_offline(False)
+    tab.page.reload()
+    said = tab.find(".toasts")
+    sentence = "4 changes made offline were sent. 1 image had"
+    until(lambda: sentence in said.inner_text(), "it is said")
+    assert "Unknown collection" in said.inner_text()
+    rows = context.request.get(f"{site.url}api/1/images").json()["images"]
+    assert {row["id"]: row["stars"] for row in rows} == dict(zip(ids, (3, 4, 1), strict=True))
+
+
+def call_elsewhere(site: Site, path: str, **body: object) -> None:
+    origin = "/".join(site.url.split("/")[:3])
+    reply = httpx2.post(f"{site.url}api/1/{path}", json=body, headers={"origin": origin})
+    assert reply.is_success
 
 
 HOSTILE = [

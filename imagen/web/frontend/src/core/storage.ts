@@ -5,8 +5,11 @@ import type { Change } from "./api";
 
 interface Stored extends DBSchema {
   kept: { key: string; value: unknown };
-  outbox: { key: number; value: Change & { at: number } };
+  outbox: { key: number; value: Change & { at: number; seen?: Seen } };
 }
+
+/** The stars of images as they were shown before a change. */
+export type Seen = Readonly<Record<string, number>>;
 
 let opened: Promise<IDBPDatabase<Stored> | null> | null = null;
 
@@ -32,25 +35,29 @@ export async function forget(key: string): Promise<void> {
   await (await open())?.delete("kept", key);
 }
 
-export async function addToOutbox(change: Change): Promise<boolean> {
+export async function addToOutbox(change: Change, seen: Seen): Promise<boolean> {
   const database = await open();
   if (database === null) return false;
-  await database.add("outbox", { ...change, at: Date.now() });
+  await database.add("outbox", { ...change, at: Date.now(), seen });
   return true;
 }
 
-/** Hand each change of the outbox to `send`, the oldest first, and drop it when that succeeds. */
-export async function emptyOutbox(send: (change: Change, at: number) => Promise<void>): Promise<number> {
+/**
+ * Hand each change of the outbox to `send`, the oldest first, and drop it when that returns, with
+ * whether it was sent. The number of those is returned.
+ */
+export async function emptyOutbox(
+  send: (change: Change, seen: Seen) => Promise<boolean>,
+): Promise<number> {
   const database = await open();
   if (database === null) return 0;
   let sent = 0;
   for (const key of await database.getAllKeys("outbox")) {
     const value = await database.get("outbox", key);
     if (value === undefined) continue;
-    const { at, ...change } = value;
-    await send(change, at);
+    const { at: _, seen = {}, ...change } = value;
+    if (await send(change, seen)) sent += 1;
     await database.delete("outbox", key);
-    sent += 1;
   }
   return sent;
 }

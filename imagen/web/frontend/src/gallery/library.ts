@@ -1,9 +1,9 @@
 // The library as the views see it: the images of the present search, and changes of many at once.
 // A change is shown at once; without the server it waits in the outbox and is sent later.
 import { Cell } from "../core/cell";
-import { Unreachable, type Change, type Filters, type Row } from "../core/api";
+import { ApiError, Unreachable, type Change, type Filters, type Row } from "../core/api";
 import { session } from "../core/session";
-import { addToOutbox, emptyOutbox } from "../core/storage";
+import { addToOutbox, emptyOutbox, type Seen } from "../core/storage";
 import { language, type Messages } from "../messages/messages";
 import { DaySource, PAGE } from "./source";
 
@@ -13,6 +13,9 @@ const REFRESH_PAUSE = 250;
 const FIRST_COUNT = 200;
 const NEXT_COUNT = 10_000;
 const GROW_PAUSE = 300;
+const REFUSALS: ReadonlySet<string> = new Set(["INVALID_REQUEST", "NOT_FOUND", "TOO_LARGE"]);
+// Changes of many images are not compared one by one.
+const MOST_CHECKED = 50;
 
 export interface Facets {
   readonly models: readonly string[];
@@ -139,8 +142,9 @@ class Library {
   // --- changes ----------------------------------------------------------------------
 
   rate = (ids: readonly string[], stars: number): Promise<string | null> => {
+    const seen = this.#starsOf(ids);
     this.#showChange(ids, (row) => ({ ...row, stars }));
-    return this.#send({ ids, stars });
+    return this.#send({ ids, stars }, seen);
   };
 
   async tag(ids: readonly string[], add: readonly string[], remove: readonly string[]): Promise<void> {
@@ -198,25 +202,56 @@ class Library {
   }
 
   /** The token to undo it; null if it waits in the outbox, or failed. */
-  async #send(change: Change): Promise<string | null> {
+  async #send(change: Change, seen: Seen = {}): Promise<string | null> {
     try {
       return (await session.api.change(change)).undo;
     } catch (error) {
-      if (error instanceof Unreachable && await addToOutbox(change)) {
+      if (error instanceof Unreachable && await addToOutbox(change, seen)) {
         session.say(language.value.sentLater);
       } else session.say(session.sentenceOf(error));
       return null;
     }
   }
 
+  #starsOf(ids: readonly string[]): Seen {
+    const seen: Record<string, number> = {};
+    this.source.value?.change(new Set(ids), (row) => {
+      seen[row.id] = row.stars;
+      return row;
+    });
+    return seen;
+  }
+
   async #sendOutbox(): Promise<void> {
+    let conflicts = 0;
     try {
-      const sent = await emptyOutbox(async (change) => { await session.api.change(change); });
-      if (sent > 0) session.say(language.value.outboxSent(sent));
+      const sent = await emptyOutbox(async (change, seen) => {
+        try {
+          const differing = await conflictsOf(change, seen);
+          await session.api.change(change);
+          conflicts += differing;
+          return true;
+        } catch (error) {
+          // What the server refuses now it refuses later too, and would hold up the others.
+          if (!(error instanceof ApiError) || !REFUSALS.has(error.code)) throw error;
+          session.say(error.message);
+          return false;
+        }
+      });
+      if (sent > 0) session.say(language.value.outboxSent(sent, conflicts));
     } catch {
       // They wait for the next time.
     }
   }
+}
+
+/** How many images have other stars by now than were seen, and than they get. */
+async function conflictsOf({ stars }: Change, seen: Seen): Promise<number> {
+  if (stars === undefined) return 0;
+  const ids = Object.keys(seen).slice(0, MOST_CHECKED);
+  const now = await Promise.all(ids.map((id) => session.api.details(id).catch(() => null)));
+  return now.filter((one) => one !== null && one.stars !== seen[one.id] && one.stars !== stars)
+    .length;
 }
 
 export function download(link: string): void {

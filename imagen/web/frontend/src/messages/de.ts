@@ -186,8 +186,9 @@ export const de: Messages = {
   trashed: (count) => `${images(count)} im Papierkorb.`,
   restored: (count) => `${images(count)} wiederhergestellt.`,
   sentLater: "Hier gemerkt. Es wird gesendet, sobald der Server wieder antwortet.",
-  outboxSent: (count) =>
-    `${number(count)} ${count === 1 ? "Änderung" : "Änderungen"} von unterwegs gesendet. Wo sich zwei widersprechen, gilt die letzte.`,
+  outboxSent: (count, conflicts) =>
+    `${number(count)} ${count === 1 ? "Änderung" : "Änderungen"} von unterwegs gesendet.`
+    + (conflicts === 0 ? "" : ` Andere Sterne hatte inzwischen: ${images(conflicts)}. Es gelten Ihre.`),
   stars: "Sterne",
   starCount: (count) => `${count} ${count === 1 ? "Stern" : "Sterne"}`,
 

@@ -190,8 +190,9 @@ export const en = {
   trashed: (count: number): string => `${images(count)} moved to the trash.`,
   restored: (count: number): string => `${images(count)} restored.`,
   sentLater: "Kept here. It is sent when the server answers again.",
-  outboxSent: (count: number): string =>
-    `${number(count)} ${count === 1 ? "change" : "changes"} made offline were sent. Where two differ, the last one counts.`,
+  outboxSent: (count: number, conflicts: number): string =>
+    `${number(count)} ${count === 1 ? "change" : "changes"} made offline were sent.`
+    + (conflicts === 0 ? "" : ` ${images(conflicts)} had got other stars in the meantime: yours count.`),
   stars: "Stars",
   starCount: (count: number): string => `${count} ${count === 1 ? "star" : "stars"}`,
 

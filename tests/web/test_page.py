@@ -297,6 +297,34 @@ def test_an_image_is_resized_and_framed_by_keyboard(context, furnished):
     tab.check()
 
 
+def test_a_background_is_removed_by_what_the_model_can(context, tmp_path, simulator):
+    # A model that is made for it comes first; nothing is sent to it here.
+    site = Site(tmp_path / "home", simulator | {"STABILITY_API_KEY": "none"})
+    site.start()
+    try:
+        tab = Tab(context, site.url)
+        tab.choose_model("gpt-image-2")
+        tab.make("a boat")
+        until(lambda: tab.tiles() == 1, "the image is there")
+        tab.open_first()
+        tab.role("link", "Edit").click()
+        tab.role("button", "Cut out").click()
+        until(lambda: "$0.05" in tab.find(".editor-side .price").inner_text(), "it has a price")
+        assert tab.find("#edit-model").input_value() == "stability/remove-background"
+        assert tab.find("#edit-prompt").count() == 0
+        tab.find("#edit-model").select_option("gpt-image-2.6-flare")
+        tab.find("#edit-prompt").wait_for()
+        tab.find(".editor-side .make").click()
+        until(lambda: tab.find(".editor-strip [data-state=done]").count() == 1, "it is cut out")
+        batch = context.request.get(f"{site.url}api/1/batches").json()["batches"][0]["id"]
+        (place,) = context.request.get(f"{site.url}api/1/batches/{batch}").json()["places"]
+        assert place["request"]["background"] == "transparent"
+        assert place["request"]["prompt"].startswith("Remove the background")
+        tab.check()
+    finally:
+        site.kill()
+
+
 def press(tab: Tab, *keys: str) -> None:
     for key in keys:
         tab.page.keyboard.press(key)

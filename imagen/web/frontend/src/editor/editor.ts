@@ -4,8 +4,7 @@ import { html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { live } from "lit/directives/live.js";
 import {
-  ApiError, type Details, type Family, type ImageRequest, type Model, type Operation,
-  type Row,
+  ApiError, type Details, type Family, type ImageRequest, type Model, type Row,
 } from "../core/api";
 import { icon, type IconName } from "../core/icons";
 import { Part } from "../core/part";
@@ -22,9 +21,11 @@ const TOOLS: readonly [Tool, IconName][] = [
   ["brush", "brush"], ["eraser", "eraser"], ["lasso", "lasso"], ["rectangle", "rectangle"],
   ["pan", "pan"],
 ];
-const OPERATIONS = ["edit", "vary", "enhance", "restyle"] as const;
+const ACTIONS = ["edit", "cutout", "vary", "enhance", "restyle"] as const;
+type Action = (typeof ACTIONS)[number];
 const COLORS = ["#ff4f1f", "#19c3ff", "#8dff3b", "#ff2fd0"];
 const KEEP_PAUSE = 250;
+const CUTOUT_PROMPT = "Remove the background. Keep the subject exactly as it is.";
 const LEAST_SIDE = 16;
 const MOST_SIDE = 4096;
 
@@ -42,7 +43,7 @@ export class Editor extends Part {
   @state() private feather = 0;
   @state() private color = COLORS[0]!;
   @state() private mode: "mask" | "frame" = "mask";
-  @state() private operation: (typeof OPERATIONS)[number] = "edit";
+  @state() private operation: Action = "edit";
   @state() private model = "";
   @state() private prompt = "";
   @state() private count = 1;
@@ -209,25 +210,25 @@ export class Editor extends Part {
 
   #side(): TemplateResult {
     this.read(session.models);
-    const can = OPERATIONS.filter((one) => session.modelsFor(one).length > 0);
+    const can = ACTIONS.filter((one) => modelsFor(one).length > 0);
     const isMask = this.mode === "mask" && this.operation === "edit";
     return html`
       <div class="composer-body">
         ${this.mode === "mask" ? this.#brushFields() : this.#frameFields()}
         <div class="field"><span class="label" id="do-label">${this.t.doWhat}</span>
-          <div class="segments" role="group" aria-labelledby="do-label">${can.map((one) => html`
+          <div class="segments wrap" role="group" aria-labelledby="do-label">${can.map((one) => html`
             <button aria-pressed=${this.operation === one} @click=${() => this.#choose(one)}
               >${this.t.operation(one)}</button>`)}</div></div>
         ${can.length === 0 ? html`<p class="note warm">${icon("key")}<span>${this.t.noEditModel}</span></p>`
           : this.#modelField()}
-        <div class="field"><label for="edit-prompt">${this.t.prompt}</label>
+        ${this.#takesNoWords() ? nothing : html`<div class="field"><label for="edit-prompt">${this.t.prompt}</label>
           <textarea id="edit-prompt" class="textarea" rows="3" placeholder=${this.t.editPlaceholder}
             .value=${this.prompt} @input=${(event: Event) => {
               this.prompt = (event.target as HTMLTextAreaElement).value;
               this.#priceSoon();
             }}></textarea>
           ${isMask ? html`<p class="hint">${this.canvas?.history.canUndo === true
-            ? this.t.maskUsed : this.t.maskEmpty}</p>` : nothing}</div>
+            ? this.t.maskUsed : this.t.maskEmpty}</p>` : nothing}</div>`}
         ${this.operation === "restyle" ? this.#lookField() : nothing} ${this.#strengthField()}
         <div class="field"><span class="label" id="versions-label">${this.t.versions}</span>
           <div class="segments" role="group" aria-labelledby="versions-label">${[1, 2, 3, 4].map((count) =>
@@ -244,6 +245,11 @@ export class Editor extends Part {
           @click=${() => void this.#make()}>${icon("make")}<span>${this.t.operation(this.operation)}</span>
           <kbd>Ctrl ⏎</kbd></button>
       </div>`;
+  }
+
+  #takesNoWords(): boolean {
+    const model = this.#model();
+    return this.operation === "cutout" && model !== undefined && isForCutouts(model);
   }
 
   #brushFields(): TemplateResult {
@@ -284,7 +290,7 @@ export class Editor extends Part {
   }
 
   #modelField(): TemplateResult {
-    const models = session.modelsFor(this.operation);
+    const models = modelsFor(this.operation);
     return html`<div class="field"><label for="edit-model">${this.t.model}</label>
       <select id="edit-model" class="select" @change=${(event: Event) => {
         this.model = (event.target as HTMLSelectElement).value;
@@ -374,14 +380,15 @@ export class Editor extends Part {
 
   // --- the request ----------------------------------------------------------------
 
-  #choose(operation: (typeof OPERATIONS)[number]): void {
+  #choose(operation: Action): void {
     this.operation = operation;
     this.model = "";
     this.#priceSoon();
   }
 
   #model(): Model | undefined {
-    const models = session.modelsFor(this.operation);
+    const models = modelsFor(this.operation);
+    if (this.operation === "cutout") return models.find((one) => one.id === this.model) ?? models[0];
     const withMask = models.filter((one) => one.parameters.some((two) => two.name === "mask" && two.supported));
     return models.find((one) => one.id === this.model)
       ?? models.find((one) => one.id === this.details?.model) ?? withMask[0] ?? models[0];
@@ -398,6 +405,7 @@ export class Editor extends Part {
     const common = { prompt: this.prompt, ...(model === undefined ? {} : { model }) };
     const self = { id: this.imageId };
     if (this.operation === "edit") return { ...common, operation: "edit", ...(await this.#inputs(isPriceOnly)) };
+    if (this.operation === "cutout") return { ...common, ...this.#cutout(), images: [self] };
     if (this.operation === "enhance") return { ...common, operation: "enhance", image: self };
     const has = this.#model()?.parameters.some((one) => one.name === "strength" && one.supported);
     const strength = has === true ? { strength: this.strength } : {};
@@ -405,6 +413,14 @@ export class Editor extends Part {
     const reference = this.look?.input ?? (isPriceOnly ? self : null);
     if (reference === null) throw new ApiError("INVALID_REQUEST", this.t.lookMissing);
     return { ...common, operation: "restyle", image: self, reference, ...strength };
+  }
+
+  /** A model made for it needs nothing more; another one is asked for a transparent background. */
+  #cutout(): { operation: "edit"; [field: string]: unknown } {
+    const model = this.#model();
+    if (model !== undefined && isForCutouts(model)) return { operation: "edit", prompt: "" };
+    const prompt = this.prompt.trim() === "" ? CUTOUT_PROMPT : this.prompt;
+    return { operation: "edit", prompt, background: "transparent" };
   }
 
   /** The image and its mask; a frame other than the image is drawn and uploaded. */
@@ -434,8 +450,7 @@ export class Editor extends Part {
   }
 
   async #askPrice(): Promise<void> {
-    const needsWords: readonly Operation[] = ["edit"];
-    if (needsWords.includes(this.operation) && this.prompt.trim() === "") {
+    if (this.operation === "edit" && this.prompt.trim() === "") {
       this.price = "";
       return;
     }
@@ -462,6 +477,22 @@ export class Editor extends Part {
       this.isStarting = false;
     }
   }
+}
+
+/** Models that can do it, those that are made for it first. */
+function modelsFor(action: Action): Model[] {
+  if (action !== "cutout") return session.modelsFor(action);
+  const models = session.modelsFor("edit");
+  return [...models.filter(isForCutouts), ...models.filter(isTransparent)];
+}
+
+function isForCutouts(model: Model): boolean {
+  return model.id.endsWith("/remove-background");
+}
+
+function isTransparent(model: Model): boolean {
+  return !isForCutouts(model) && model.parameters.some((one) => one.name === "background"
+    && one.supported && one.operations.includes("edit") && one.choices.includes("transparent"));
 }
 
 function sourceOf(request: ImageRequest): string | null {

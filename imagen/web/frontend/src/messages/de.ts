@@ -21,8 +21,8 @@ const PARAMETERS: Record<string, string> = {
 };
 const ACRONYMS = new Set(["png", "jpeg", "webp", "svg", "avif", "gif", "hd"]);
 const OPERATIONS: Record<string, string> = {
-  generate: "Erzeugt", edit: "Bearbeiten", vary: "Variieren", enhance: "Verfeinern",
-  restyle: "Umgestalten",
+  generate: "Erzeugt", edit: "Bearbeiten", cutout: "Freistellen", vary: "Variieren",
+  enhance: "Verfeinern", restyle: "Umgestalten",
 };
 
 export const de: Messages = {

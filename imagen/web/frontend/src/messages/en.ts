@@ -19,7 +19,7 @@ const PARAMETERS: Record<string, string> = {
 };
 const ACRONYMS = new Set(["png", "jpeg", "webp", "svg", "avif", "gif", "hd"]);
 const OPERATIONS: Record<string, string> = {
-  generate: "Made", edit: "Edit", vary: "Vary", enhance: "Enhance", restyle: "Restyle",
+  generate: "Made", edit: "Edit", cutout: "Cut out", vary: "Vary", enhance: "Enhance", restyle: "Restyle",
 };
 
 export const en = {

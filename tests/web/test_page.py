@@ -312,6 +312,11 @@ def test_a_background_is_removed_by_what_the_model_can(context, tmp_path, simula
         until(lambda: "$0.05" in tab.find(".editor-side .price").inner_text(), "it has a price")
         assert tab.find("#edit-model").input_value() == "stability/remove-background"
         assert tab.find("#edit-prompt").count() == 0
+        for model in ("gpt-image-2.6-flare", "stability/remove-background", "gpt-image-2.6-flare"):
+            tab.find("#edit-model").select_option(model)
+        tab.role("button", "Cut out").first.click()
+        until(lambda: tab.find("#edit-prompt").count() == 0, "the first model is asked again")
+        assert tab.find("#edit-model").input_value() == "stability/remove-background"
         tab.find("#edit-model").select_option("gpt-image-2.6-flare")
         tab.find("#edit-prompt").wait_for()
         tab.find(".editor-side .make").click()

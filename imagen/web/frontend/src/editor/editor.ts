@@ -295,7 +295,7 @@ export class Editor extends Part {
       <select id="edit-model" class="select" @change=${(event: Event) => {
         this.model = (event.target as HTMLSelectElement).value;
         this.#priceSoon();
-      }}>${models.map((one) => html`<option value=${one.id} ?selected=${one.id === this.#model()?.id}
+      }}>${models.map((one) => html`<option value=${one.id} .selected=${live(one.id === this.#model()?.id)}
         >${one.name} – ${one.provider}${one.price === "" ? "" : ` – ${one.price}`}</option>`)}</select></div>`;
   }
 

@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from imagen._system.threads import ThreadWorkers
 from imagen.library import Library
 from imagen.library._imaging.renditions import Renditions
 from imagen.library._imaging.transforms import Transform
-from tests.support.page import CHROMIUM, ROOT, Served, build_bundle, until
+from tests.support.page import CHROMIUM, ROOT, Served, build_bundle, open_simulator, until
 
 from .library import _insert, _prepare
 
@@ -126,10 +126,10 @@ def _serve(home: Path) -> None:
 
 
 @contextmanager
-def _page_of(home: Path, *, is_drawn: bool) -> Iterator[str]:
+def _page_of(home: Path, *, is_drawn: bool, keys: Mapping[str, str] = {}) -> Iterator[str]:
     module = ["benchmarks.page", "--serve"] if is_drawn else ["imagen", "web", "--json"]
     more = [str(home)] if is_drawn else ["--port", "0"]
-    environ = {**os.environ, "IMAGEN_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, **keys, "IMAGEN_HOME": str(home), "PYTHONPATH": str(ROOT)}
     served = Served([sys.executable, "-m", *module, *more], environ)
     try:
         yield str(served.said["url"])
@@ -243,7 +243,12 @@ def _expected(page: Any, url: str, parameters: dict[str, str]) -> list[str]:
 def _arrivals(browser: Any, url: str) -> None:
     page = _open_empty(browser, url)
     page.evaluate(_INTERACTIONS)
-    request = {"operation": "generate", "prompt": "a harbour", "model": "sketch"}
+    request = {
+        "operation": "generate",
+        "prompt": "a harbour",
+        "model": "gpt-image-2",
+        "quality": "low",
+    }
     body = {"requests": [request], "n": _ARRIVING, "max_at_once": 32}
     start = time.perf_counter()
     page.request.post(
@@ -286,7 +291,9 @@ def _run(home: Path, rows: int, only: list[str]) -> None:
         if not only or "arrivals" in only:
             with (
                 tempfile.TemporaryDirectory() as folder,
-                _page_of(Path(folder), is_drawn=False) as url,
+                # About thirty images a second; drawing them here would take a core.
+                open_simulator("--latency", "0.2-2.0", "--image-bytes", "300000") as keys,
+                _page_of(Path(folder), is_drawn=False, keys=keys) as url,
             ):
                 _arrivals(browser, url)
         browser.close()

@@ -21,7 +21,8 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ import trio
 import imagen
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import Received, Simulator, open_simulator
+from tests.support.postgresql import running_server
 
 from ._children import machine
 from .crash_child import JOURNAL_STEPS, Task, finish
@@ -222,13 +224,45 @@ def _task(chance: random.Random, *, sessions: bool) -> Task:
 # --- one run ------------------------------------------------------------------
 
 
-async def run_once(plan: Plan) -> Report:
+class _Home(msgspec.Struct, frozen=True):
+    """Folder of a home, and its PostgreSQL database if it is not SQLite's."""
+
+    folder: Path
+    database_url: str | None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that lead to it."""
+        url = {} if self.database_url is None else {"IMAGEN_DATABASE_URL": self.database_url}
+        return {"IMAGEN_HOME": str(self.folder), **url}
+
+    def query(self, sql: str) -> Sequence[Sequence[object]]:
+        """Return rows; none if the process died before there was a table."""
+        if self.database_url is not None:
+            return _query_postgresql(self.database_url, sql)
+        file = self.folder / "imagen.sqlite3"
+        if not file.exists():
+            return []
+        with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.OperationalError):
+            return connection.execute(sql).fetchall()
+        return []
+
+
+def _query_postgresql(url: str, sql: str) -> Sequence[Sequence[object]]:
+    import psycopg
+
+    with psycopg.connect(url) as connection, suppress(psycopg.errors.UndefinedTable):
+        return connection.execute(sql.encode()).fetchall()
+    return []
+
+
+async def run_once(plan: Plan, database_url: str | None = None) -> Report:
     """Lets a process die, perhaps a second one, takes up its work, and says
-    what is wrong then.
+    what is wrong then. `database_url` is that of an empty PostgreSQL database.
     """
     with tempfile.TemporaryDirectory(prefix="imagen-crash-") as name:
-        home = Path(name)
-        (home / "imagen.toml").write_text(_QUICK)
+        home = _Home(Path(name), database_url)
+        (home.folder / "imagen.toml").write_text(_QUICK)
         async with open_simulator(
             latency=_LATENCY, seed=plan.number, image_bytes=20_000
         ) as simulator:
@@ -255,8 +289,8 @@ async def run_once(plan: Plan) -> Report:
         return report
 
 
-def _environ(simulator: Simulator, home: Path) -> dict[str, str]:
-    environ = {"IMAGEN_HOME": str(home)}
+def _environ(simulator: Simulator, home: _Home) -> dict[str, str]:
+    environ = home.environ
     for provider in PROVIDERS.values():
         if provider.name in ("bfl", "fal", "replicate", "stability", "xai"):
             assert provider.base_url_variable is not None
@@ -286,33 +320,20 @@ async def _run_child(environ: Mapping[str, str], task: Task, death: str, *sessio
     return done.returncode != 0
 
 
-def _query(home: Path, sql: str) -> list[tuple[object, ...]]:
-    if not (home / "imagen.sqlite3").exists():
-        return []
-    connection = sqlite3.connect(home / "imagen.sqlite3")
-    try:
-        return connection.execute(sql).fetchall()
-    except sqlite3.OperationalError:
-        # It died before there was a table.
-        return []
-    finally:
-        connection.close()
-
-
-def _rows(home: Path) -> list[_Row]:
+def _rows(home: _Home) -> list[_Row]:
     names = _Row.__struct_fields__
-    rows = _query(home, f"SELECT {', '.join(names)} FROM attempts")
+    rows = home.query(f"SELECT {', '.join(names)} FROM attempts")
     return [msgspec.convert(dict(zip(names, row, strict=True)), _Row) for row in rows]
 
 
-def _session_ids(home: Path) -> list[str]:
-    return [str(session_id) for (session_id,) in _query(home, "SELECT id FROM sessions")]
+def _session_ids(home: _Home) -> list[str]:
+    return [str(session_id) for (session_id,) in home.query("SELECT id FROM sessions")]
 
 
 # --- the checks ---------------------------------------------------------------
 
 
-async def _check(client: imagen.Client, simulator: Simulator, home: Path, task: Task) -> Report:
+async def _check(client: imagen.Client, simulator: Simulator, home: _Home, task: Task) -> Report:
     """The bill, the ledger and the library, request by request."""
     rows = _rows(home)
     spending = await client.spending()
@@ -331,7 +352,7 @@ async def _check(client: imagen.Client, simulator: Simulator, home: Path, task: 
         simulator, rows, unknown, Counter(image.attempt_id for image in images)
     )
     report.wrong += _check_polls(simulator, rows)
-    report.wrong += _check_files(home / "images", images)
+    report.wrong += _check_files(home.folder / "images", images)
     twice = _paid_twice(simulator, rows)
     report.billed_twice = len(twice)
     report.wrong += twice
@@ -428,13 +449,15 @@ def _check_files(folder: Path, images: Sequence[imagen.Image]) -> Iterator[str]:
 # --- the command --------------------------------------------------------------
 
 
-async def _run_all(planned: Sequence[Plan], at_once: int) -> dict[str, Report]:
+async def _run_all(
+    planned: Sequence[Plan], at_once: int, new_database: Callable[[], str | None]
+) -> dict[str, Report]:
     reports: dict[str, Report] = {}
     slots = trio.CapacityLimiter(at_once)
 
     async def run(plan: Plan) -> None:
         async with slots:
-            report = await run_once(plan)
+            report = await run_once(plan, new_database())
         step = (
             "at a random moment"
             if plan.death.startswith("after")
@@ -480,12 +503,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="the run of this number alone")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
     options = parser.parse_args(arguments)
     planned = [
         plan for plan in plans(options.runs, options.seed) if options.only in (None, plan.number)
     ]
-    print(f"{machine()}; seed {options.seed}\n", flush=True)
-    reports = trio.run(partial(_run_all, planned, options.at_once))
+    print(f"{machine()}; {options.engine}; seed {options.seed}\n", flush=True)
+    with ExitStack() as stack:
+        new_database: Callable[[], str | None] = lambda: None  # noqa: E731
+        if options.engine == "postgresql":
+            new_database = stack.enter_context(running_server(fsync=True)).new_database
+        reports = trio.run(partial(_run_all, planned, options.at_once, new_database))
     print(_table(reports))
     if any(report.wrong for report in reports.values()):
         raise SystemExit(1)

@@ -244,6 +244,22 @@ def judge_failure(
 @pytest.mark.parametrize("once", [True, False], ids=["once", "always"])
 @pytest.mark.parametrize(("name", "step"), CASES, ids=[f"{name}-{step}" for name, step in CASES])
 async def test_a_fault_gives_one_outcome_and_books_that_agree(name: str, step: str, once: bool):
+    assert await meet_some(name, step, once=once) == {}
+
+
+@pytest.mark.usefixtures("on_postgresql")
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("gpt-image-2", "create"), ("flux-dev", "poll"), ("flux-dev", "download")],
+    ids=lambda value: value,
+)
+async def test_the_books_of_postgresql_agree_too(name: str, step: str):
+    assert (name, step) in CASES
+    assert await meet_some(name, step, once=True) == {}
+
+
+async def meet_some(name: str, step: str, *, once: bool) -> dict[str, list[str]]:
+    """What is wrong after the faults of a step, or after a sample of them."""
     chosen = [item for item in FAULTS.items() if (name, step, item[0]) not in LEFT_OUT]
     if SAMPLE is not None:
         # Ten polls that get no answer are ten times the patience.
@@ -262,7 +278,7 @@ async def test_a_fault_gives_one_outcome_and_books_that_agree(name: str, step: s
     async with trio.open_nursery() as nursery:
         for fault_name, fault in chosen:
             nursery.start_soon(meet_one, fault_name, fault)
-    assert problems == {}
+    return problems
 
 
 @pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")

@@ -22,7 +22,7 @@ __all__ = ["walk"]
 # Images that are looked at together.
 _FIRST, _MOST = 250, 4000
 # Images after which one in twenty must match, or the index is asked.
-_SAMPLE = 2000
+_SAMPLE = 500
 _SHARE = 0.05
 _TEXTS = "SELECT number, request, revised_prompt, tags, notes FROM images WHERE number IN"
 

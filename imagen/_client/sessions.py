@@ -7,7 +7,7 @@ and a later process continues them.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -80,14 +80,9 @@ class Sessions:
             SessionError: too many run at once.
         """
         self._check_running()
-        session = self._add(
-            Session(source.n, trio.current_time, request=source.request, emit=self._emit)
-        )
+        session = Session(source.n, trio.current_time, request=source.request, emit=self._emit)
         work = partial(self._begin, session, source, parts, budget)
-        self._nursery.start_soon(
-            session._run, work, self._announce, self._store, name=f"imagen session {session.id}"
-        )
-        return session
+        return self._add(session, work, self._announce, self._store)
 
     async def submit(
         self,
@@ -311,43 +306,33 @@ class Sessions:
                 parts.context, budget_stack=BudgetStack(budget=budget)
             )
             parts = msgspec.structs.replace(parts, context=context)
-        session = self._add(
-            Session(
-                stored.requested,
-                trio.current_time,
-                stored.id,
-                request=stored.request,
-                makes_missing=parts is not None,
-                stored=stored,
-                emit=self._emit,
-            )
+        session = Session(
+            stored.requested,
+            trio.current_time,
+            stored.id,
+            request=stored.request,
+            makes_missing=parts is not None,
+            stored=stored,
+            emit=self._emit,
         )
         work = partial(session._restore, stored, self._store, self._recovery, parts)
-        self._nursery.start_soon(
-            session._run, work, self._announce, self._store, name=f"imagen session {session.id}"
-        )
-        return session
+        return self._add(session, work, self._announce, self._store)
 
     def _read_along(self, stored: StoredSession) -> Session:
         """Start following a session of another process."""
         assert self._store is not None
-        session = self._add(
-            Session(
-                stored.requested,
-                trio.current_time,
-                stored.id,
-                request=stored.request,
-                makes_missing=False,
-                is_followed=True,
-                stored=stored,
-                ask_to_stop=partial(self._ask_to_stop, stored.id) if stored.submitted else None,
-            )
+        session = Session(
+            stored.requested,
+            trio.current_time,
+            stored.id,
+            request=stored.request,
+            makes_missing=False,
+            is_followed=True,
+            stored=stored,
+            ask_to_stop=partial(self._ask_to_stop, stored.id) if stored.submitted else None,
         )
         work = partial(session._follow, stored, self._store, self._news)
-        self._nursery.start_soon(
-            session._run, work, _say_nothing, None, name=f"imagen session {session.id}"
-        )
-        return session
+        return self._add(session, work, _say_nothing, None)
 
     def _ask_to_stop(self, session_id: str) -> None:
         self._nursery.start_soon(
@@ -378,8 +363,18 @@ class Sessions:
                 retryable=True,
             )
 
-    def _add(self, session: Session) -> Session:
+    def _add(
+        self,
+        session: Session,
+        work: Callable[[], Awaitable[None]],
+        announce: Announce,
+        store: SessionStore | None,
+    ) -> Session:
+        """Keep a session, and run it in the client's nursery."""
         self._sessions[session.id] = session
+        self._nursery.start_soon(
+            session._run, work, announce, store, name=f"imagen session {session.id}"
+        )
         return session
 
     def _find(self, session_id: str) -> Session | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -24,7 +24,6 @@ from .._errors import (
 from .._system.secret import Secret
 from .client import Client
 from .session_news import WORK
-from .submissions import Submissions
 
 if TYPE_CHECKING:
     from .work_queue import WorkQueue
@@ -83,10 +82,10 @@ class Worker:
         most_per_tag: int,
         say: Callable[[str], object],
     ) -> None:
-        self.concurrency: Final = concurrency
-        self.most_per_tag: Final = most_per_tag
-        self.say: Final = say
-        self.submissions: Final[Submissions] = client._services.submissions
+        self._concurrency = concurrency
+        self._most_per_tag = most_per_tag
+        self._say = say
+        self._submissions = client._services.submissions
         self._client = client
         self._news = client._services.news
         self._running: dict[str, trio.Event] = {}
@@ -109,16 +108,16 @@ class Worker:
         """Take sessions from the database, as many as there are places."""
         while True:
             told = self._news.next(WORK)
-            with self.patience():
+            with self._patience():
                 for session_id in await self._claim():
                     begin(session_id)
             await self._news.wait(told)
 
     async def _claim(self) -> Sequence[str]:
-        free = self.concurrency - len(self._running)
+        free = self._concurrency - len(self._running)
         if not free:
             return ()
-        return await self.submissions.claim(free, self.most_per_tag, frozenset(self._running))
+        return await self._submissions.claim(free, self._most_per_tag, frozenset(self._running))
 
     async def _take_from_queue(
         self, url: Secret, errors: QueueErrors, queue_of: type[WorkQueue], begin: Begin
@@ -130,13 +129,13 @@ class Worker:
         while True:
             try:
                 async with trio.open_nursery() as nursery:
-                    queue = queue_of(url, self.concurrency, begin)
+                    queue = queue_of(url, self._concurrency, begin)
                     await nursery.start(queue.run)
                     is_away = False
                     await self._fill(queue)
             except* errors as group:
                 if not is_away:
-                    self.say(_queue_is_away(group))
+                    self._say(_queue_is_away(group))
                 is_away = True
             await trio.sleep(_AGAIN_SECONDS)
 
@@ -144,8 +143,8 @@ class Worker:
         """Put into the queue what belongs there, so that it may lose it."""
         while True:
             told = self._news.next(WORK)
-            with self.patience():
-                waiting = await self.submissions.enqueue(self.concurrency, self.most_per_tag)
+            with self._patience():
+                waiting = await self._submissions.enqueue(self._concurrency, self._most_per_tag)
                 if waiting:
                     await queue.put(waiting)
             await self._news.wait(told)
@@ -177,26 +176,26 @@ class Worker:
     async def _leave(self, session_id: str, error: Exception) -> None:
         # Another worker has it, or it was cancelled: a queue may deliver twice.
         if not isinstance(error, SessionError):
-            self.say(f"The session {session_id} cannot be made now: {error}")
-        with self.patience():
-            await self.submissions.give_up(session_id, failed=True)
+            self._say(f"The session {session_id} cannot be made now: {error}")
+        with self._patience():
+            await self._submissions.give_up(session_id, failed=True)
 
     @contextmanager
-    def patience(self) -> Iterator[None]:
+    def _patience(self) -> Iterator[None]:
         """Go on where the database is away, and say so once."""
         try:
             yield
         except StorageError as error:
             if not self._is_away:
-                self.say(f"{error} The worker goes on when it is back.")
+                self._say(f"{error} The worker goes on when it is back.")
             self._is_away = True
         else:
             self._is_away = False
 
     async def _sweep(self) -> None:
         while True:
-            with self.patience():
-                await self.submissions.put_back()
+            with self._patience():
+                await self._submissions.put_back()
             await trio.sleep(_SWEEP_SECONDS)
 
 

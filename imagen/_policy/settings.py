@@ -38,6 +38,15 @@ _IN_NO_KEY = frozenset(" \"'`")
 _UNKNOWN_KEY = re.compile(r"unknown field `\w*(key|secret|token|password)s?`", re.IGNORECASE)
 _KEYS_ELSEWHERE = " Keys are read from the environment only."
 # Such as -2026-04-21, -latest, or :free.
+# Beginnings of the address of a server, and what is expected in words.
+_POSTGRESQL = (
+    ("postgresql://", "postgres://"),
+    "postgresql://, followed by USER:PASSWORD@HOST:PORT/NAME",
+)
+_REDIS = (
+    ("redis://", "rediss://"),
+    "redis://, or rediss:// for TLS, followed by USER:PASSWORD@HOST:PORT of Redis or Valkey",
+)
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_-]{0,19}")
 _VERSION = re.compile(r"([-@:](latest|free|\d{4}-?\d\d-?\d\d))+$")
 
@@ -220,8 +229,8 @@ def load_settings(
         share_url=_read_share_url(environ, file),
         share_secret=_read_key(environ, "IMAGEN_SHARE_SECRET"),
         content_signer=_read_signer(environ),
-        database_url=_read_database_url(environ),
-        queue_url=_read_queue_url(environ),
+        database_url=_read_server_url(environ, "IMAGEN_DATABASE_URL", *_POSTGRESQL),
+        queue_url=_read_server_url(environ, "IMAGEN_QUEUE_URL", *_REDIS),
         database_schema=_read_schema(environ),
     )
 
@@ -310,13 +319,12 @@ def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
     return Secret(check_url(url, variable="IMAGEN_WEBHOOK_URL"))
 
 
-def _read_database_url(environ: Mapping[str, str]) -> Secret | None:
-    url = _text(environ, "IMAGEN_DATABASE_URL")
-    if url and not url.startswith(("postgresql://", "postgres://")):
-        raise ConfigurationError(
-            "IMAGEN_DATABASE_URL must begin with postgresql://, followed by"
-            " USER:PASSWORD@HOST:PORT/NAME."
-        )
+def _read_server_url(
+    environ: Mapping[str, str], variable: str, begins: tuple[str, ...], expected: str
+) -> Secret | None:
+    url = _text(environ, variable)
+    if url and not url.startswith(begins):
+        raise ConfigurationError(f"{variable} must begin with {expected}.")
     # It may hold a password.
     return Secret(url) if url else None
 
@@ -328,17 +336,6 @@ def _read_schema(environ: Mapping[str, str]) -> str | None:
             "IMAGEN_DATABASE_SCHEMA is a name of at most 20 lower-case letters, digits, _ and -."
         )
     return name or None
-
-
-def _read_queue_url(environ: Mapping[str, str]) -> Secret | None:
-    url = _text(environ, "IMAGEN_QUEUE_URL")
-    if url and not url.startswith(("redis://", "rediss://")):
-        raise ConfigurationError(
-            "IMAGEN_QUEUE_URL must begin with redis://, or rediss:// for TLS, followed by"
-            " USER:PASSWORD@HOST:PORT of Redis or Valkey."
-        )
-    # It may hold a password.
-    return Secret(url) if url else None
 
 
 def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSettings | None:

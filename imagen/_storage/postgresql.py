@@ -301,7 +301,7 @@ def _open(server: _Server, tokenizer: Tokenizer) -> _Connection:
 def _migrate(connection: _Connection, schema: str | None, tokenizer: Tokenizer) -> None:
     scripts = sorted(Path(__file__).with_name("postgresql_migrations").glob("*.sql"))
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION,))
+        connection.execute(_TURN, (_MIGRATION,))
         if schema is not None:
             _make_schema(connection, schema)
         version = _version(connection)

@@ -10,12 +10,12 @@ A folder imports only from those above it in this list:
     _results     images, failures, costs, prices, events
     _policy      settings, budgets, rates, retries, breaker, model gate
     _transport   driver of exchanges, HTTP, connections to the providers
-    _storage     SQLite database, ledger, spending, webhooks
+    _storage     SQLite and PostgreSQL, ledger, spending, webhooks
     library      images that were made: search, collections, cleanup, imaging
     prompts      templates, styles, grids, kept prompts
     sharing      archives, links, publishing to object stores
     _engine      one request: plan, admit, exchange, settle, keep
-    _client      client, batches, sessions
+    _client      client, batches, sessions, workers
     _bridges     calls into a Trio run from elsewhere
     notebook     live sheet of a batch
     aio          the client for asyncio

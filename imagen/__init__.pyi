@@ -38,7 +38,7 @@ from ._policy.model_gate import RoutingPolicy
 from ._policy.quotas import BudgetStatus, StandingBudget
 from ._policy.retry import RetryPolicy
 from ._policy.settings import ProviderAccess, Settings, load_settings
-from ._policy.store_settings import StoreSettings
+from ._policy.store_settings import ImageStoreSettings, StoreSettings
 from ._requests.catalog import JsonValue, Model, Operation
 from ._requests.options import CallOptions, GenerateParameters, Parameters
 from ._requests.request import (
@@ -149,6 +149,7 @@ __all__ = [
     "Image",
     "ImagePublished",
     "ImageSource",
+    "ImageStoreSettings",
     "ImagenError",
     "InputImage",
     "InvalidRequestError",

@@ -98,6 +98,7 @@ def test_imports_point_down(path):
         ("httpcore2", {"_transport"}),
         ("sqlite3", {"_storage"}),
         ("mcp", set()),
+        ("obstore", {"_storage"}),
         ("PIL", {"library", "metadata", "providers", "testing"}),
     ],
 )

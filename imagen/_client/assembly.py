@@ -28,6 +28,7 @@ from .._transport.connections import ProviderConnections, open_http
 from .._transport.job_waiters import JobWaiters
 from ..library._imaging.renditions import remove_renditions
 from ..library._library import Library
+from ..library._uploads import open_image_store
 from ..providers._steps import Transport
 from .client import Client
 from .event_relay import EventHandlers, EventRelay, handlers_of
@@ -108,7 +109,7 @@ async def open_client(
                 set_aside=SetAside(settings.home / "set-aside", workers),
                 owner=owner,
                 owners=owners,
-                library=_open_library(settings, library, database, workers, clock, events),
+                library=await _open_library(settings, library, database, workers, clock, events),
                 workers=workers,
                 connections=connections,
                 job_waiters=JobWaiters(),
@@ -161,7 +162,11 @@ async def _close(call: Callable[[], Awaitable[None]]) -> None:
         await call()
 
 
-def _open_library(
+def _folder_of(library: str | Path, home: Path) -> Path:
+    return home / "images" if library == "home" else Path(library).absolute()
+
+
+async def _open_library(
     settings: Settings,
     library: str | Path | None,
     database: Database,
@@ -171,9 +176,12 @@ def _open_library(
 ) -> Library | None:
     if library is None:
         return None
-    folder = settings.home / "images" if library == "home" else Path(library).absolute()
+    folder = _folder_of(library, settings.home)
     forget = partial(remove_renditions, settings.home / RENDITIONS_FOLDER)
-    return Library(folder, database, workers, now=now, on_removed=forget, emit=emit)
+    store = None
+    if settings.images is not None:
+        store = await open_image_store(settings.images, folder, database, workers, now)
+    return Library(folder, database, workers, now=now, on_removed=forget, emit=emit, store=store)
 
 
 def _confirmation(settings: Settings, confirm: Confirm | None) -> Confirmation | None:

@@ -32,12 +32,16 @@ class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
         if self.publisher is not None:
             await nursery.start(self.publisher.run, name="imagen publisher")
         nursery.start_soon(self.housekeeping.run, name="imagen housekeeping")
+        if self.library.uploads is not None:
+            nursery.start_soon(self.library.uploads.run, name="imagen uploads")
 
     def close(self) -> None:
         """Stop the background tasks; what is half done is finished or undone."""
         if self.publisher is not None:
             self.publisher.close()
         self.housekeeping.close()
+        if self.library.uploads is not None:
+            self.library.uploads.close()
 
 
 def open_library_services(

@@ -85,13 +85,9 @@ class InputReader:
         remembered = tuple(one.image for one in found)
         if self._library is not None:
             for one in found:
-                keep = partial(
-                    self._library.files.store_input,
-                    one.kept,
-                    sha256=one.image.sha256,
-                    media_type=one.image.media_type,
+                await self._library.keep_input(
+                    one.kept, sha256=one.image.sha256, media_type=one.image.media_type
                 )
-                await self._workers.run(keep)
         return Inputs(
             request=with_sources(request, remembered),
             encoded=encoded,

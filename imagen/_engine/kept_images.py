@@ -71,6 +71,7 @@ class KeptImages:
         if prepared is None:
             return None
         image = _image(path, row, prepared, await self._listed(row), kept)
+        image = msgspec.structs.replace(image, remote=library.files.remote)
         await library.adopt(row_of(image), prepared.data)
         await self._set_aside.drop_image(path)
         self._emit(_ended(row, image))

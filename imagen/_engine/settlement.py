@@ -74,6 +74,7 @@ class Settlement:
         self._unread = UnreadReplies(runtime)
         self._set_aside = runtime.set_aside
         self._files = None if runtime.library is None else runtime.library.files
+        self._uploads = None if runtime.library is None else runtime.library.uploads
         self._workers = runtime.workers
         self._max_pixels = runtime.settings.bounds.max_pixels
         self._connections = runtime.connections
@@ -172,7 +173,7 @@ class Settlement:
         if row.receipt is None:
             return False
         receipt = _decode_receipt(row.receipt)
-        there = await self._workers.run(lambda: [Path(file).is_file() for file in receipt.files])
+        there = await self._workers.run_remote(partial(self._are_there, receipt))
         if not all(there) and row.remote_id is not None:
             return False
         state, code, message = receipt.state, receipt.error_code, receipt.error_message
@@ -183,6 +184,8 @@ class Settlement:
                 f"The program ended before {lost} had been written to the disk; they were billed."
             )
         cost = Cost(usd=from_nanousd(receipt.cost_nanousd), source=receipt.cost_source)
+        if self._uploads is not None:
+            await self._uploads.put([Path(file) for file in receipt.files])
         await self._ledger.settle(
             row.id,
             state,
@@ -198,6 +201,28 @@ class Settlement:
         )
         self._emit(recovered_event(row, state, cost))
         return True
+
+    def _are_there(self, receipt: _Receipt) -> Sequence[bool]:
+        """Return which images of a receipt are whole in any place that this
+        client sees.
+
+        Raises:
+            StorageError: the store cannot be asked.
+        """
+        try:
+            return [
+                Path(file).is_file() or self._is_in_store(row)
+                for file, row in zip(receipt.files, receipt.images, strict=True)
+            ]
+        except StorageError:
+            raise
+        except ImagenError as error:
+            raise StorageError(error.message) from error
+
+    def _is_in_store(self, row: ImageRow) -> bool:
+        return self._files is not None and self._files.is_kept(
+            row.sha256, row.media_type, row.size_bytes
+        )
 
     # --- the images -----------------------------------------------------------
 
@@ -290,6 +315,7 @@ class Settlement:
             size_bytes=len(data),
             stored_sha256=None if prepared is None else prepared.sha256,
             path=None if prepared is None else prepared.path,
+            remote=None if self._files is None else self._files.remote,
             inline_data=data if prepared is None else None,
             revised_prompt=image.revised_prompt,
             model=planned.model.id,
@@ -332,11 +358,12 @@ class Settlement:
         bytes_of: dict[str, bytes],
         cost: Cost,
     ) -> list[Outcome]:
-        receipt = _write_receipt(outcomes, cost)
+        receipt = self._write_receipt(outcomes, cost)
         attempt.note_settled(receipt.state, cost)
         try:
             is_beside = bool(receipt.images) and await self._announce(attempt, receipt)
             outcomes = [await self._store(outcome, bytes_of) for outcome in outcomes]
+            await self._upload(outcomes)
             rows = [
                 row
                 for row in receipt.images
@@ -358,6 +385,28 @@ class Settlement:
             # that the disk failed.
             return [_with_storage_error(outcome, error, bytes_of) for outcome in outcomes]
         return outcomes
+
+    def _write_receipt(self, outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:
+        images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
+        errors = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
+        refused = any(isinstance(error, ContentFilterError) for error in errors)
+        state: State = "succeeded" if images else "refused" if refused else "failed"
+        failed = errors and not images
+        kept = [image for image in images if image.path is not None]
+        return _Receipt(
+            state=state,
+            cost_nanousd=to_nanousd(cost.usd),
+            cost_source=cost.source,
+            error_code=errors[0].code if failed else None,
+            error_message=errors[0].message if failed else None,
+            images=tuple(row_of(image) for image in kept),
+            files=tuple(self._home_of(image) for image in kept),
+        )
+
+    def _home_of(self, image: Image) -> str:
+        assert self._files is not None
+        assert image.path is not None
+        return str(self._files.home_of(image.path))
 
     async def _announce(self, attempt: RunningAttempt, receipt: _Receipt) -> bool:
         """Write the receipt, beside a database that does not take it; return
@@ -387,6 +436,18 @@ class Settlement:
             )
         return outcome
 
+    async def _upload(self, outcomes: Sequence[Outcome]) -> None:
+        """Put the images into the store before their rows are there. A store
+        that does not answer loses nothing: the files stay on this machine, and
+        are put later.
+        """
+        if self._files is None or self._uploads is None:
+            return
+        images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
+        await self._uploads.put(
+            [self._files.home_of(image.path) for image in images if image.path is not None]
+        )
+
 
 def recovered_event(row: AttemptRecord, state: State, cost: Cost) -> AttemptRecovered:
     """Return the event of an attempt that is settled without a request."""
@@ -401,23 +462,6 @@ def recovered_event(row: AttemptRecord, state: State, cost: Cost) -> AttemptReco
         state=state,
         settled_usd=cost.usd,
         cost_source=cost.source,
-    )
-
-
-def _write_receipt(outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:
-    images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
-    errors = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
-    refused = any(isinstance(error, ContentFilterError) for error in errors)
-    state: State = "succeeded" if images else "refused" if refused else "failed"
-    failed = errors and not images
-    return _Receipt(
-        state=state,
-        cost_nanousd=to_nanousd(cost.usd),
-        cost_source=cost.source,
-        error_code=errors[0].code if failed else None,
-        error_message=errors[0].message if failed else None,
-        images=tuple(row_of(image) for image in images if image.path is not None),
-        files=tuple(str(image.path) for image in images if image.path is not None),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -30,9 +31,11 @@ from .cleanup import CleanupRules
 from .model_gate import RoutingPolicy
 from .quotas import MOST_USD, StandingBudget
 from .retry import RetryPolicy
-from .store_settings import StoreSettings
+from .store_settings import ImageStoreSettings, StorePlace, StoreSettings
 
 __all__ = ["ProviderAccess", "Settings", "load_settings"]
+
+_Place = TypeVar("_Place", bound=StorePlace)
 
 _IN_NO_KEY = frozenset(" \"'`")
 _UNKNOWN_KEY = re.compile(r"unknown field `\w*(key|secret|token|password)s?`", re.IGNORECASE)
@@ -102,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: Secret | None = None
     webhook_secret: Secret | None = None
     store: StoreSettings | None = None
+    images: ImageStoreSettings | None = None
     share_url: str | None = None
     share_secret: Secret | None = None
     content_signer: ContentSigner | None = None
@@ -142,6 +146,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     confirm_above_usd: Decimal | None = None
     webhook_url: str | None = None
     store: dict[str, JsonValue] = {}
+    images: dict[str, JsonValue] = {}
     callback_url: str | None = None
     share_url: str | None = None
     providers: dict[str, _ProviderTable] = {}
@@ -225,7 +230,8 @@ def load_settings(
         or Secret(secrets.token_hex(32)),
         webhook_url=_read_webhook_url(environ, file),
         webhook_secret=_read_key(environ, "IMAGEN_WEBHOOK_SECRET"),
-        store=_read_store(environ, file, home),
+        store=_read_place(environ, "IMAGEN_STORE_URL", file.store, StoreSettings, home),
+        images=_read_place(environ, "IMAGEN_IMAGES_URL", file.images, ImageStoreSettings, home),
         share_url=_read_share_url(environ, file),
         share_secret=_read_key(environ, "IMAGEN_SHARE_SECRET"),
         content_signer=_read_signer(environ),
@@ -338,15 +344,23 @@ def _read_schema(environ: Mapping[str, str]) -> str | None:
     return name or None
 
 
-def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSettings | None:
-    url = _text(environ, "IMAGEN_STORE_URL")
-    table = {**file.store, "url": url} if url else file.store
+def _read_place(
+    environ: Mapping[str, str],
+    variable: str,
+    table: Mapping[str, JsonValue],
+    kind: type[_Place],
+    home: Path,
+) -> _Place | None:
+    if url := _text(environ, variable):
+        table = {**table, "url": url}
     if not table:
         return None
     try:
-        return msgspec.convert(table, StoreSettings)
+        return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{home / 'imagen.toml'} is wrong in [store]: {error}.") from error
+        raise ConfigurationError(
+            f"{home / 'imagen.toml'} is wrong in [{kind.table}]: {error}."
+        ) from error
 
 
 def _read_signer(environ: Mapping[str, str]) -> ContentSigner | None:

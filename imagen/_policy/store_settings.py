@@ -1,17 +1,17 @@
-"""Object store of published images, from imagen.toml."""
+"""Object stores of imagen.toml: of published images, and of the library."""
 
 from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from .._errors import ConfigurationError
 from .._system.urls import check_base_url
 
-__all__ = ["IMMUTABLE", "Publish", "StoreSettings"]
+__all__ = ["IMMUTABLE", "ImageStoreSettings", "Publish", "StorePlace", "StoreSettings"]
 
 Publish = Literal["on_demand", "always"]
 
@@ -35,30 +35,24 @@ _OPTIONS = frozenset(
 _MOST_AT_ONCE = 64
 
 
-class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Object store for published images. Keys come from the environment only.
+class StorePlace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Place in an object store, or a folder. Keys come from the environment
+    only.
 
     Attributes:
         url: s3://bucket/prefix (R2 and other services like S3 too, with an
             `endpoint`), gs://bucket/prefix, az://container/prefix, or
             file:///folder.
         options: `endpoint`, `region` and the like.
-        public_url: What objects are fetched by, such as the address of a CDN;
-            https.
-        publish: "on_demand" publishes named images, "always" all new ones.
-        cache_control: The header that objects are served with.
-        max_at_once: How many are on their way side by side, from 1 to 64.
 
     Raises:
         ConfigurationError: a value is wrong, or is a key.
     """
 
+    table: ClassVar[str] = "store"
+
     url: str
     options: Mapping[str, str] = {}
-    public_url: str | None = None
-    publish: Publish = "on_demand"
-    cache_control: str = IMMUTABLE
-    max_at_once: int = 8
 
     def __post_init__(self) -> None:
         self._check_url()
@@ -70,14 +64,6 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         if "endpoint" in self.options:
             check_base_url(self.options["endpoint"], variable="endpoint of the store")
-        if self.public_url is not None:
-            check_base_url(self.public_url, variable="public_url of the store")
-        if not self.cache_control.isascii() or not self.cache_control.isprintable():
-            raise ConfigurationError(
-                "cache_control is a line of plain text, such as: public, max-age=3600"
-            )
-        if not 1 <= self.max_at_once <= _MOST_AT_ONCE:
-            raise ConfigurationError(f"max_at_once of the store is from 1 to {_MOST_AT_ONCE}.")
 
     @property
     def scheme(self) -> str:
@@ -115,3 +101,63 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 "The URL of the store must be s3://bucket/prefix, gs://bucket/prefix,"
                 " az://container/prefix or file:///folder."
             )
+
+
+class StoreSettings(StorePlace, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Object store for published images. Keys come from the environment only.
+
+    Attributes:
+        url: s3://bucket/prefix (R2 and other services like S3 too, with an
+            `endpoint`), gs://bucket/prefix, az://container/prefix, or
+            file:///folder.
+        options: `endpoint`, `region` and the like.
+        public_url: What objects are fetched by, such as the address of a CDN;
+            https.
+        publish: "on_demand" publishes named images, "always" all new ones.
+        cache_control: The header that objects are served with.
+        max_at_once: How many are on their way side by side, from 1 to 64.
+
+    Raises:
+        ConfigurationError: a value is wrong, or is a key.
+    """
+
+    public_url: str | None = None
+    publish: Publish = "on_demand"
+    cache_control: str = IMMUTABLE
+    max_at_once: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.public_url is not None:
+            check_base_url(self.public_url, variable="public_url of the store")
+        if not self.cache_control.isascii() or not self.cache_control.isprintable():
+            raise ConfigurationError(
+                "cache_control is a line of plain text, such as: public, max-age=3600"
+            )
+        if not 1 <= self.max_at_once <= _MOST_AT_ONCE:
+            raise ConfigurationError(f"max_at_once of the store is from 1 to {_MOST_AT_ONCE}.")
+
+
+class ImageStoreSettings(StorePlace, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Object store in which the images of the library live. Keys come from the
+    environment only.
+
+    Attributes:
+        url: As for `StoreSettings`. Several libraries may share one place: each
+            has a folder of its own in it.
+        options: As for `StoreSettings`.
+        max_cache_bytes: Size of the copies on this machine; the least recently
+            used are removed first.
+
+    Raises:
+        ConfigurationError: a value is wrong, or is a key.
+    """
+
+    table: ClassVar[str] = "images"
+
+    max_cache_bytes: int = 10 << 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_cache_bytes < 0:
+            raise ConfigurationError("max_cache_bytes of [images] is a number of bytes, 0 or more.")

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -23,7 +23,17 @@ from ..metadata._formats.svg import SVG
 from ..metadata._record import Record
 from .html import data_link, escape, figure, preview_link, usd_text
 
-__all__ = ["Cost", "CostSource", "Failure", "Image", "Outcome", "SUFFIXES", "as_hit", "failure_of"]
+__all__ = [
+    "Cost",
+    "CostSource",
+    "Failure",
+    "Image",
+    "Outcome",
+    "RemoteFiles",
+    "SUFFIXES",
+    "as_hit",
+    "failure_of",
+]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 
@@ -34,6 +44,19 @@ SUFFIXES = {
     "image/gif": ".gif",
     SVG: ".svg",
 }
+
+
+class RemoteFiles(Protocol):
+    """Object store in which the files of a library live."""
+
+    def fetch(self, path: Path) -> Path:
+        """Bring a file to its path if it is not there, and return the path.
+        Blocking.
+
+        Raises:
+            StorageError: the store cannot be reached, or does not have it.
+        """
+        ...
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +86,8 @@ class Image(_Value, frozen=True, kw_only=True):
     the provider's own name for it or its job. `tags`, `rating` (1 to 5 stars, 0
     none) and `notes` are the user's, as they were when the image was read; one
     with a `trashed_at` is in the trash. `cached` means that the image was there
-    already, and cost nothing now.
+    already, and cost nothing now. With a `remote` store the file may be gone
+    from `path`: `fetch` brings it back, as `data` and `save` do.
     """
 
     id: str
@@ -93,6 +117,7 @@ class Image(_Value, frozen=True, kw_only=True):
     notes: str = ""
     trashed_at: datetime.datetime | None = None
     cached: bool = False
+    remote: RemoteFiles | None = None
 
     @property
     def prompt(self) -> str:
@@ -118,14 +143,25 @@ class Image(_Value, frozen=True, kw_only=True):
         """
         if self.inline_data is not None:
             return self.inline_data
-        if self.path is None:
-            raise StorageError(f"The image {self.id} has neither bytes nor a file.")
         try:
-            return self.path.read_bytes()
+            return self.fetch().read_bytes()
         except OSError as error:
             raise StorageError(
                 f"The image {self.id} cannot be read from {self.path}: {error.strerror}."
             ) from error
+
+    def fetch(self) -> Path:
+        """Return the path of the image's file, which is fetched from the object
+        store if it lives there and this machine has no copy. Blocking.
+
+        Such a copy may be removed again a minute later.
+
+        Raises:
+            StorageError: the image has no file, or it cannot be fetched.
+        """
+        if self.path is None:
+            raise StorageError(f"The image {self.id} has neither bytes nor a file.")
+        return self.path if self.remote is None else self.remote.fetch(self.path)
 
     @property
     def suffix(self) -> str:

@@ -13,6 +13,9 @@ __all__ = ["ThreadWorkers", "Workers", "run_side_by_side"]
 
 Result = TypeVar("Result")
 
+# These threads only wait.
+_MOST_REMOTE = 16
+
 
 class Workers(Protocol):
     """Runs blocking calls. `imagen.testing.InlineWorkers` is the other one, for
@@ -37,6 +40,12 @@ class Workers(Protocol):
         """
         ...
 
+    async def run_remote(self, call: Callable[[], Result]) -> Result:
+        """Run a call that waits for a server. A cancellation does not wait for
+        it: the call goes on to its end.
+        """
+        ...
+
 
 class ThreadWorkers:
     """The real thing: worker threads, at most `images` side by side for images
@@ -49,6 +58,7 @@ class ThreadWorkers:
         self._images = trio.CapacityLimiter(images or 2 * (os.cpu_count() or 1))
         self._database = trio.CapacityLimiter(1)
         self._devices: dict[str, trio.CapacityLimiter] = {}
+        self._remote = trio.CapacityLimiter(_MOST_REMOTE)
 
     async def run(self, call: Callable[[], Result]) -> Result:
         return await _run_in_thread(call, self._images)
@@ -60,6 +70,9 @@ class ThreadWorkers:
         limiter = self._devices.setdefault(device, trio.CapacityLimiter(1))
         return await _run_in_thread(call, limiter)
 
+    async def run_remote(self, call: Callable[[], Result]) -> Result:
+        return await _run_in_thread(call, self._remote, abandon=True)
+
 
 async def run_side_by_side(workers: Workers, calls: Iterable[Callable[[], object]]) -> None:
     """Run several calls; return when all have ended. A cancellation waits for
@@ -70,7 +83,9 @@ async def run_side_by_side(workers: Workers, calls: Iterable[Callable[[], object
             nursery.start_soon(workers.run, call)
 
 
-async def _run_in_thread(call: Callable[[], Result], limiter: trio.CapacityLimiter) -> Result:
+async def _run_in_thread(
+    call: Callable[[], Result], limiter: trio.CapacityLimiter, *, abandon: bool = False
+) -> Result:
     """Run a call in a thread, or here if Python starts no thread any more.
 
     From version 3.12 on, it refuses them while the interpreter ends; what is
@@ -84,7 +99,7 @@ async def _run_in_thread(call: Callable[[], Result], limiter: trio.CapacityLimit
         return call()
 
     try:
-        return await trio.to_thread.run_sync(run, limiter=limiter)
+        return await trio.to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=abandon)
     except RuntimeError:
         if started or threading.main_thread().is_alive():
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -12,6 +13,8 @@ from .._results.images import Image
 from .._storage.database import Database, Row, Transaction
 
 __all__ = ["Annotations", "ImageRef", "ids_of", "in_groups"]
+
+Item = TypeVar("Item")
 
 ImageRef = str | Image
 """An image, or its whole id."""
@@ -30,9 +33,9 @@ def ids_of(images: ImageRef | Iterable[ImageRef]) -> list[str]:
     return list(dict.fromkeys(image if isinstance(image, str) else image.id for image in given))
 
 
-def in_groups(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    """Split the ids into groups that fit one transaction."""
-    return (ids[start : start + _GROUP] for start in range(0, len(ids), _GROUP))
+def in_groups(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
+    """Split ids, or other items, into groups that fit one transaction."""
+    return (items[start : start + _GROUP] for start in range(0, len(items), _GROUP))
 
 
 class Annotations:

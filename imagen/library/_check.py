@@ -24,7 +24,9 @@ from ..metadata._image_header import read_image_header
 from ..metadata._record import Record
 from ._deletion import Deletion
 from ._files import ImageFiles
+from ._image_store import ImageStore
 from ._rows import COLUMNS, ImageRow, insert_image, read_image
+from ._uploads import Uploads
 
 __all__ = ["Finding", "LibraryCheck"]
 
@@ -34,13 +36,14 @@ _CHUNK = 1 << 20
 # Live processes finish writing a file much sooner.
 _STALE_SECONDS = 3600.0
 
-Kind = Literal["missing", "damaged", "orphan", "leftover", "unindexed", "unreadable"]
+Kind = Literal["missing", "damaged", "waiting", "orphan", "leftover", "unindexed", "unreadable"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """An inconsistency in the library.
 
-    An image's file is "missing" or "damaged". A file is an "orphan" without an
+    An image's file is "missing" or "damaged", or it is only on this machine and
+    "waiting" for the object store. A file is an "orphan" without an
     image, or the "leftover" of an interrupted write. An image is "unindexed" if
     the full-text index lacks it, and "unreadable" if its row is damaged.
     `repaired` describes the repair.
@@ -58,8 +61,14 @@ class LibraryCheck:
     """
 
     def __init__(
-        self, database: Database, files: ImageFiles, deletion: Deletion, workers: Workers
+        self,
+        database: Database,
+        files: ImageFiles,
+        deletion: Deletion,
+        workers: Workers,
+        uploads: Uploads | None = None,
     ) -> None:
+        self._uploads = uploads
         self._database = database
         self._files = files
         self._deletion = deletion
@@ -76,6 +85,9 @@ class LibraryCheck:
         `recovered` and the data in its header. Only leftovers and files already
         queued for removal are deleted.
 
+        With an object store, no image goes to the trash: another machine may
+        still have it. What this machine has is put into the store.
+
         Raises:
             StorageError: every file is missing, so this is the wrong folder; or
                 a repair failed.
@@ -83,7 +95,7 @@ class LibraryCheck:
         if repair:
             await self._deletion.sweep()
         found = [finding async for finding in self._check_images(on_progress)]
-        if repair:
+        if repair and self._files.remote is None:
             await self._check_folder(sum(finding.kind == "missing" for finding in found))
         found += await self._check_rows()
         found += await self._check_index()
@@ -104,17 +116,25 @@ class LibraryCheck:
     async def _check_images(self, on_progress: Callable[[int], None]) -> AsyncIterator[Finding]:
         checked, number = 0, -1
         while rows := await self._database.read(
-            "SELECT number, id, sha256, media_type, trashed_at FROM images WHERE number > ? ORDER"
+            "SELECT number, id, sha256, media_type, trashed_at, size_bytes FROM images WHERE"
+            " number > ? ORDER"
             f" BY number LIMIT {_PAGE}",
             (number,),
         ):
-            for row_number, image_id, sha256, media_type, trashed_at in rows:
+            for row_number, image_id, sha256, media_type, trashed_at, size_bytes in rows:
                 number = int(str(row_number))
                 if media_type not in SUFFIXES:
                     # The check of the rows finds it.
                     continue
                 path = self._files.path(str(sha256), str(media_type))
-                kind = await self._workers.run(partial(_inspect, path, str(sha256)))
+                if self._files.remote is None:
+                    kind: Kind | None = await self._workers.run(
+                        partial(_inspect, path, str(sha256))
+                    )
+                else:
+                    kind = await self._workers.run_remote(
+                        partial(_inspect_object, self._files.remote, path, int(str(size_bytes)))
+                    )
                 # An earlier check has already trashed it.
                 is_handled = kind == "missing" and trashed_at is not None
                 if kind is not None and not is_handled and await self._is_listed(str(image_id)):
@@ -159,7 +179,18 @@ class LibraryCheck:
                     found.append(Finding(kind="leftover", path=path))
             elif path.parent.name in _FOLDERS and await self._is_orphan(path):
                 found.append(Finding(kind="orphan", path=path))
+        if self._files.remote is not None:
+            for path in await self._workers.run(self._files.remote.copies):
+                if await self._is_useless(path):
+                    found.append(Finding(kind="leftover", path=path))
         return found
+
+    async def _is_useless(self, path: Path) -> bool:
+        """Return whether a copy is damaged, of no image, or half written."""
+        if path.name.endswith(PART):
+            return await self._workers.run(partial(_is_stale, path))
+        is_damaged = await self._workers.run(partial(_inspect, path, path.stem)) == "damaged"
+        return is_damaged or await self._is_orphan(path)
 
     async def _is_orphan(self, path: Path) -> bool:
         rows = await self._database.read(
@@ -189,8 +220,19 @@ class LibraryCheck:
                 return await self._list_again(finding)
             case "unreadable":
                 return await self._rebuild(finding)
+            case "waiting" | "missing" | "damaged" if self._files.remote is not None:
+                return await self._put_again(finding, self._files.remote)
             case _:
                 return await self._set_aside(finding)
+
+    async def _put_again(self, finding: Finding, store: ImageStore) -> Finding:
+        assert finding.path is not None
+        path = await self._workers.run(partial(store.home_of, finding.path)) or finding.path
+        if await self._workers.run(partial(_inspect, path, path.stem)) is not None:
+            return finding
+        assert self._uploads is not None
+        await self._uploads.put_now(path)
+        return _done(finding, "put into the store")
 
     async def _set_aside(self, finding: Finding) -> Finding:
         path = finding.path
@@ -273,13 +315,16 @@ def _done(finding: Finding, what: str) -> Finding:
     return msgspec.structs.replace(finding, repaired=what)
 
 
-def _no_path(sha256: str, media_type: str) -> Path:
-    return Path(SUFFIXES[media_type])
+class _NoFiles:
+    remote = None
+
+    def path(self, sha256: str, media_type: str) -> Path:
+        return Path(SUFFIXES[media_type])
 
 
 def _is_readable(values: Sequence[object]) -> bool:
     try:
-        read_image(values, _no_path)
+        read_image(values, _NoFiles())
     except StorageError:
         return False
     return True
@@ -323,6 +368,15 @@ def _inspect(path: Path, sha256: str) -> Literal["missing", "damaged"] | None:
     except OSError:
         return "damaged"
     return None if digest.hexdigest() == sha256 else "damaged"
+
+
+def _inspect_object(store: ImageStore, path: Path, size_bytes: int) -> Kind | None:
+    size = store.size_of(path.stem)
+    if size == size_bytes:
+        return None
+    if store.home_of(path) is not None:
+        return "waiting"
+    return "missing" if size is None else "damaged"
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

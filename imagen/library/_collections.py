@@ -9,7 +9,6 @@ import datetime
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -19,7 +18,7 @@ from .._results.html import table
 from .._storage.database import Database, Row, Transaction
 from ._annotations import ImageRef, ids_of, in_groups
 from ._query import Page
-from ._rows import COLUMNS, read_image
+from ._rows import COLUMNS, FilePlaces, read_image
 
 __all__ = ["Collection", "Collections"]
 
@@ -52,11 +51,9 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
 class Collections:
     """The collections of a library."""
 
-    def __init__(
-        self, database: Database, path_of: Callable[[str, str], Path], now: Callable[[], float]
-    ) -> None:
+    def __init__(self, database: Database, files: FilePlaces, now: Callable[[], float]) -> None:
         self._database = database
-        self._path_of = path_of
+        self._files = files
         self._now = now
 
     async def create(self, name: str, *, notes: str = "") -> Collection:
@@ -208,7 +205,7 @@ class Collections:
             " LIMIT ?",
             (found.id, -1 if after is None else int(after), limit + 1),
         )
-        page = Page(read_image(row[1:], self._path_of) for row in rows[:limit])
+        page = Page(read_image(row[1:], self._files) for row in rows[:limit])
         if len(rows) > limit:
             page.cursor = str(rows[limit - 1][0])
         return page

@@ -21,6 +21,7 @@ from .._system.private_files import make_private_folder
 from .._system.threads import Workers, run_side_by_side
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._replies.image_search import whole_image
+from ._image_store import ImageStore
 
 __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 
@@ -57,13 +58,15 @@ class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageFiles:
-    """Folder of the library.
+    """Folder of the library, and the store in which its files live if there is
+    one.
 
     The methods that are not async block: call them through the workers.
     """
 
-    def __init__(self, folder: Path, workers: Workers) -> None:
+    def __init__(self, folder: Path, workers: Workers, store: ImageStore | None = None) -> None:
         self.folder = folder
+        self.remote = store
         self._workers = workers
         self._room_checked_at = -_ROOM_CHECK_SECONDS
         self._groups = Groups(self._write_together, seconds=_WRITE_SECONDS, most=_MOST_OPEN_FILES)
@@ -92,13 +95,13 @@ class ImageFiles:
         return PreparedImage(data=data, header=found, sha256=sha256, path=path)
 
     async def store(self, data: bytes, path: Path) -> None:
-        """Write an image to its file, atomically and durably, possibly with
-        those of other callers.
+        """Write an image to its file on this machine, atomically and durably,
+        possibly with those of other callers.
 
         Raises:
             StorageError: the file cannot be written.
         """
-        file = FileToWrite(path, data)
+        file = FileToWrite(self.home_of(path), data)
         if not await self._groups.join(file):
             raise StorageError(
                 f"The folder {self.folder} did not answer within {_WRITE_SECONDS:g} seconds."
@@ -107,13 +110,13 @@ class ImageFiles:
             raise self._not_written(file.error) from file.error
 
     def write(self, data: bytes, path: Path) -> None:
-        """Write an image to its file, atomically and durably.
+        """Write an image to its file on this machine, atomically and durably.
 
         Raises:
             StorageError: the file cannot be written.
         """
         try:
-            write_atomically(path, data)
+            write_atomically(self.home_of(path), data)
         except OSError as error:
             raise self._not_written(error) from error
 
@@ -127,15 +130,22 @@ class ImageFiles:
         if kept is not None:
             return kept
         path = self.input_path(sha256, media_type)
-        self.write(data, path)
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            raise self._not_written(error) from error
         return path
 
     def find_input(self, sha256: str) -> bytes | None:
         """Read a generated or input image by its hash; None if unknown.
         Blocking.
         """
-        path = self._find_file(sha256) if _HASH.fullmatch(sha256) else None
-        return None if path is None else path.read_bytes()
+        if not _HASH.fullmatch(sha256):
+            return None
+        path = self._find_file(sha256)
+        if path is not None:
+            return path.read_bytes()
+        return None if self.remote is None else self.remote.find(sha256)
 
     async def _write_together(self, files: Sequence[FileToWrite]) -> None:
         parts = _by_folders(files)
@@ -148,19 +158,21 @@ class ImageFiles:
 
     def _find_file(self, sha256: str) -> Path | None:
         names = [sha256 + suffix for suffix in SUFFIXES.values()]
-        places = [
-            self.folder / folder / name for name in names for folder in (sha256[:1], "inputs")
-        ]
+        folders = [self.folder / sha256[:1], self.folder / "inputs"]
+        if self.remote is not None:
+            folders.append(self.remote.copy_folder(sha256))
+        places = [folder / name for name in names for folder in folders]
         return next((path for path in places if path.is_file()), None)
 
     def sweep_parts(self) -> None:
         """Remove what killed processes left of interrupted writes. Blocking."""
         stale = time.time() - _STALE_PART_SECONDS
-        for path in self.folder.glob(f"*/.*{PART}"):
-            # Another process may do the same, or the folder is read-only.
-            with suppress(OSError):
-                if path.stat().st_mtime < stale:
-                    path.unlink()
+        for pattern in (f"*/.*{PART}", f"*/*/.*{PART}"):
+            for path in self.folder.glob(pattern):
+                # Another process may do the same, or the folder is read-only.
+                with suppress(OSError):
+                    if path.stat().st_mtime < stale:
+                        path.unlink()
 
     def _check_room(self) -> None:
         try:
@@ -177,10 +189,30 @@ class ImageFiles:
             )
 
     def path(self, sha256: str, media_type: str) -> Path:
-        """Return the path of an image file, which need not exist."""
+        """Return the path that an image is read from. Nothing need be there;
+        with a store it is that of a copy.
+        """
+        if self.remote is not None:
+            return self.remote.copy_of(sha256, media_type)
+        return self.folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
+
+    def home_of(self, path: Path) -> Path:
+        """Return where an image with this `path` is written first; without a
+        store it stays there.
+        """
         # One digit: the file system spreads folders over the disk, and 256 of
         # them make the first images slow to write.
-        return self.folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
+        return self.folder / path.name[:1] / path.name
+
+    def is_kept(self, sha256: str, media_type: str, size_bytes: int) -> bool:
+        """Return whether an image is in the folder or in the store, whole.
+
+        Raises:
+            ImagenError: the store cannot be asked.
+        """
+        if self.home_of(self.path(sha256, media_type)).is_file():
+            return True
+        return self.remote is not None and self.remote.size_of(sha256) == size_bytes
 
     def input_path(self, sha256: str, media_type: str) -> Path:
         """Return the path of an input image that is not in the library."""

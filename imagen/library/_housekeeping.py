@@ -35,6 +35,7 @@ class Housekeeping:
                 with suppress(StorageError):
                     await self._library.clean(self._rules)
                     await self._renditions.trim(self._rules.max_rendition_bytes)
+                    await self._library.trim_copies()
                 await trio.sleep(_EVERY_SECONDS)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, Unpack, overload
 
 import msgspec
 
-from .._errors import InvalidRequestError, StorageError
+from .._errors import ConfigurationError, InvalidRequestError, StorageError
 from .._policy.cleanup import CleanupRules
 from .._results.events import EventHandler, LibraryCleaned
 from .._results.images import Image
@@ -26,8 +26,10 @@ from ._deletion import Deletion
 from ._files import ImageFiles
 from ._filters import Filters, Selection, SortOrder, select
 from ._frames import FrameLibrary, check_frames, make_frame
+from ._image_store import ImageStore
 from ._query import LibraryQuery, Lineage, Page, read_lineage
 from ._rows import COLUMNS, ImageRow, insert_image, read_image
+from ._uploads import UploadProgress, Uploads
 
 if TYPE_CHECKING:
     import pandas
@@ -91,14 +93,16 @@ class Library:
         now: Callable[[], float] = time.time,
         on_removed: Callable[[str], object] = lambda sha256: None,
         emit: EventHandler = lambda event: None,
+        store: ImageStore | None = None,
     ) -> None:
         self._emit = emit
-        self.files = ImageFiles(folder, workers)
-        self.collections: Final[Collections] = Collections(database, self.files.path, now)
+        self.files = ImageFiles(folder, workers, store)
+        self.uploads = None if store is None else Uploads(database, store, workers, now)
+        self.collections: Final[Collections] = Collections(database, self.files, now)
         self._database = database
         self._workers = workers
         self._now = now
-        self._query = LibraryQuery(database, self.files.path)
+        self._query = LibraryQuery(database, self.files)
         self._annotations = Annotations(database, now)
         self._deletion = Deletion(database, self.files, workers, now, on_removed)
         self._cleanup = Cleanup(database, self._deletion, now)
@@ -128,7 +132,7 @@ class Library:
             raise InvalidRequestError(
                 f"Ambiguous image id {image_id}: several ids begin with it. Give more digits."
             )
-        return read_image(rows[0], self.files.path) if rows else None
+        return read_image(rows[0], self.files) if rows else None
 
     async def of_ids(self, ids: Iterable[str]) -> Sequence[Image]:
         """Return the images with these ids, in their order; unknown ones are
@@ -141,7 +145,7 @@ class Library:
                 f"SELECT {COLUMNS} FROM images WHERE id IN (SELECT value FROM json_each(?))",
                 (msgspec.json.encode(group).decode(),),
             )
-            images = (read_image(row, self.files.path) for row in rows)
+            images = (read_image(row, self.files) for row in rows)
             found.update((image.id, image) for image in images)
         return [found[image_id] for image_id in wanted if image_id in found]
 
@@ -154,7 +158,7 @@ class Library:
             f"SELECT {COLUMNS} FROM images WHERE sha256 = ? ORDER BY number DESC LIMIT 1",
             (path.stem,),
         )
-        image = read_image(rows[0], self.files.path) if rows else None
+        image = read_image(rows[0], self.files) if rows else None
         return image if image is not None and image.path == path else None
 
     async def list(
@@ -318,7 +322,7 @@ class Library:
             "WHERE attempts.batch_id = ? ORDER BY images.number",
             (batch_id,),
         )
-        return [read_image(row, self.files.path) for row in rows]
+        return [read_image(row, self.files) for row in rows]
 
     async def made_of(
         self,
@@ -348,7 +352,7 @@ class Library:
                 break
             number = int(str(rows[-1][0]))
             found += await self._workers.run(
-                partial(_those_with_files, [read_image(row[1:], self.files.path) for row in rows])
+                partial(_those_with_files, [read_image(row[1:], self.files) for row in rows])
             )
         return found[:limit]
 
@@ -357,7 +361,7 @@ class Library:
         None if it is unknown.
         """
         return await read_lineage(
-            self._database, image if isinstance(image, str) else image.id, self.files.path
+            self._database, image if isinstance(image, str) else image.id, self.files
         )
 
     async def tags(self) -> Sequence[tuple[str, int]]:
@@ -447,6 +451,31 @@ class Library:
             )
         return plan
 
+    async def upload(self, on_progress: UploadProgress = lambda done, total: None) -> int:
+        """Put every file that is only on this machine into the object store, and
+        return their number. It can be repeated after it was interrupted.
+
+        Args:
+            on_progress: Receives the number of files that are there, and of all.
+
+        Raises:
+            ConfigurationError: no store is set, or it refuses a file.
+            ImagenError: the store cannot be reached.
+        """
+        if self.uploads is None:
+            raise ConfigurationError(
+                "No object store is set for the images: set IMAGEN_IMAGES_URL, or [images] in"
+                " imagen.toml."
+            )
+        return await self.uploads.upload_all(on_progress)
+
+    async def trim_copies(self) -> None:
+        """Remove the least recently used copies of what is in the object store,
+        if they are too large together. Without a store it does nothing.
+        """
+        if self.files.remote is not None:
+            await self._workers.run(self.files.remote.trim)
+
     async def check(
         self, *, repair: bool = False, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
@@ -455,7 +484,9 @@ class Library:
 
         `on_progress` receives the number of images checked.
         """
-        checking = LibraryCheck(self._database, self.files, self._deletion, self._workers)
+        checking = LibraryCheck(
+            self._database, self.files, self._deletion, self._workers, self.uploads
+        )
         return await checking.run(repair=repair, on_progress=on_progress)
 
     async def back_up(self, target: Path | str) -> None:
@@ -466,6 +497,17 @@ class Library:
             StorageError: there is such a file already, or it cannot be written.
         """
         await self._database.back_up(Path(target))
+
+    async def keep_input(self, data: bytes, *, sha256: str, media_type: str) -> None:
+        """Keep an input image, so that its request can be made again.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        keep = partial(self.files.store_input, data, sha256=sha256, media_type=media_type)
+        path = await self._workers.run(keep)
+        if self.uploads is not None:
+            await self.uploads.put_input(path)
 
     async def adopt(self, row: ImageRow, data: bytes) -> bool:
         """List an image that was not generated here, and return whether it is
@@ -481,16 +523,26 @@ class Library:
         # next sweep removes the file.
         queue = "INSERT OR IGNORE INTO removals (sha256, media_type, queued_at) VALUES (?, ?, ?)"
         await self._database.write([(queue, (row.sha256, row.media_type, self._now()))])
+        path = self.files.path(row.sha256, row.media_type)
+        if self.uploads is not None:
+            await self.files.store(data, path)
+            await self.uploads.put([self.files.home_of(path)])
         adopted = await self._database.transact(
             partial(_adopt, files=self.files, row=row, data=data)
         )
         if isinstance(adopted, StorageError):
             raise adopted
+        if self.uploads is not None:
+            await self.uploads.put([self.files.home_of(path)])
         return adopted
 
 
 def _those_with_files(images: Sequence[Image]) -> Sequence[Image]:
-    return [image for image in images if image.path is not None and image.path.is_file()]
+    return [
+        image
+        for image in images
+        if image.path is not None and (image.remote is not None or image.path.is_file())
+    ]
 
 
 def _adopt(
@@ -502,15 +554,20 @@ def _adopt(
     path = files.path(row.sha256, row.media_type)
     there = transaction.run("SELECT sha256 FROM images WHERE id = ?", (row.id,))
     is_wanted = not there or there[0][0] == row.sha256
-    if is_wanted and not path.is_file():
+    # Without this row a sweep may have begun to delete the object: then the
+    # file stays here until it can be put again.
+    is_safe = transaction.run(
+        "SELECT 1 FROM removals WHERE sha256 = ? AND claimed_at IS NULL", (row.sha256,)
+    )
+    if is_wanted and not (is_safe and path.is_file()):
         try:
             files.write(data, path)
         except StorageError as error:
             return error
     added = transaction.change(*insert_image(row))
     transaction.change(
-        "DELETE FROM removals WHERE sha256 = ?1 AND EXISTS (SELECT 1 FROM images WHERE sha256"
-        " = ?1)",
+        "DELETE FROM removals WHERE sha256 = ?1 AND claimed_at IS NULL AND EXISTS (SELECT 1 FROM"
+        " images WHERE sha256 = ?1)",
         (row.sha256,),
     )
     return bool(added)

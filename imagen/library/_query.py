@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -23,7 +22,7 @@ from .._storage.database import Database, Row, Transaction
 from .._storage.full_text import UNPRICED, facet
 from ._beginnings import walk
 from ._filters import Ranges, Selection, SortOrder
-from ._rows import COLUMNS, read_image
+from ._rows import COLUMNS, FilePlaces, read_image
 
 __all__ = ["LibraryQuery", "Lineage", "Page", "read_lineage"]
 
@@ -86,9 +85,9 @@ class _PageStart(msgspec.Struct, frozen=True):
 class LibraryQuery:
     """Execution of selections."""
 
-    def __init__(self, database: Database, path_of: Callable[[str, str], Path]) -> None:
+    def __init__(self, database: Database, files: FilePlaces) -> None:
         self._database = database
-        self._path_of = path_of
+        self._files = files
 
     async def page(
         self, selection: Selection, *, order: SortOrder, limit: int, after: str | None
@@ -106,7 +105,7 @@ class LibraryQuery:
         rows = await self._database.look(
             lambda reader: _find(reader, selection, order, limit + 1, start)
         )
-        page = Page(read_image(row[1:], self._path_of) for row in rows[:limit])
+        page = Page(read_image(row[1:], self._files) for row in rows[:limit])
         if len(rows) > limit:
             page.cursor = _write_cursor(rows[limit - 1], order)
         return page
@@ -152,7 +151,7 @@ class LibraryQuery:
         rows = await self._database.look(
             lambda reader: _find(reader, selection, "newest", limit, None, offset)
         )
-        return [read_image(row[1:], self._path_of) for row in rows]
+        return [read_image(row[1:], self._files) for row in rows]
 
 
 def _find(
@@ -559,14 +558,12 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     missing_parent: str | None = None
 
 
-async def read_lineage(
-    database: Database, image_id: str, path_of: Callable[[str, str], Path]
-) -> Lineage | None:
+async def read_lineage(database: Database, image_id: str, files: FilePlaces) -> Lineage | None:
     """Return the tree of an image, from its oldest existing ancestor; None if
     the image is unknown.
     """
     rows = await database.look(lambda reader: _rows_of_tree(reader, image_id))
-    images = {image.id: image for image in (read_image(row, path_of) for row in rows)}
+    images = {image.id: image for image in (read_image(row, files) for row in rows)}
     if not images:
         return None
     return _build(images)

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from .._errors import StorageError
 from .._requests.request import decode_request, encode_request, fingerprint_of
 from .._requests.translation import Adjustment
-from .._results.images import Cost, CostSource, Image
+from .._results.images import Cost, CostSource, Image, RemoteFiles
 from .._storage.database import Statement, from_nanousd, to_nanousd
 
-__all__ = ["COLUMNS", "ImageRow", "insert_image", "microseconds", "read_image", "row_of"]
+__all__ = [
+    "COLUMNS",
+    "FilePlaces",
+    "ImageRow",
+    "insert_image",
+    "microseconds",
+    "read_image",
+    "row_of",
+]
+
+
+class FilePlaces(Protocol):
+    """Where the files of images are; `remote` is the store in which they live,
+    if it is not this machine.
+    """
+
+    @property
+    def remote(self) -> RemoteFiles | None: ...
+
+    def path(self, sha256: str, media_type: str) -> Path:
+        """Return the path of a file on this machine."""
+        ...
 
 
 class ImageRow(msgspec.Struct, frozen=True):
@@ -116,15 +138,14 @@ def microseconds(unix_time: float) -> int:
     return int(unix_time * 1_000_000)
 
 
-def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
-    """Return the image of a row of COLUMNS; `path_of` maps hash and media type
-    to a path.
+def read_image(values: Sequence[object], files: FilePlaces) -> Image:
+    """Return the image of a row of COLUMNS.
 
     Raises:
         StorageError: the row is damaged; the message names it.
     """
     try:
-        return _read_image(values, path_of)
+        return _read_image(values, files)
     except (msgspec.MsgspecError, ValueError, LookupError, ArithmeticError, OSError) as error:
         raise StorageError(
             f"The row of the image {values[0]} in the database is damaged: {error}. Run: imagen"
@@ -132,7 +153,7 @@ def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) ->
         ) from error
 
 
-def _read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
+def _read_image(values: Sequence[object], files: FilePlaces) -> Image:
     row = msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow)
     return Image(
         id=row.id,
@@ -143,7 +164,8 @@ def _read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -
         height=row.height,
         size_bytes=row.size_bytes,
         stored_sha256=row.sha256,
-        path=path_of(row.sha256, row.media_type),
+        path=files.path(row.sha256, row.media_type),
+        remote=files.remote,
         revised_prompt=row.revised_prompt,
         model=row.model,
         provider=row.provider,

@@ -25,6 +25,9 @@ class InlineWorkers:
         await trio.lowlevel.checkpoint()
         return call()
 
+    async def run_remote(self, call: Callable[[], Result]) -> Result:
+        return await self.run(call)
+
     async def run_on(self, device: str, call: Callable[[], Result]) -> Result:
         # Such a call reports from its thread, so it needs one.
         return await trio.to_thread.run_sync(call)

@@ -11,10 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import imagen
+from imagen._policy.store_settings import ImageStoreSettings
 from imagen._storage.database import Database
 from imagen._system.threads import Workers
 from imagen.library import Library
 from imagen.library._rows import insert_image, row_of
+from imagen.library._uploads import open_image_store
 from imagen.testing import InlineWorkers
 from tests.support.images import png
 
@@ -91,13 +93,22 @@ async def open_shelf(
     home: Path,
     workers: Workers | None = None,
     on_removed: Callable[[str], object] = lambda sha256: None,
+    *,
+    images: ImageStoreSettings | None = None,
+    folder: Path | None = None,
 ) -> AsyncIterator[Shelf]:
-    """A library below `home`, as a client would have it."""
+    """A library below `home`, as a client would have it; its files in `folder`,
+    or in the store `images`.
+    """
     workers = workers or InlineWorkers()
     clock = Clock()
     database = await Database.open(home / "imagen.sqlite3", workers)
     try:
-        library = Library(home / "images", database, workers, now=clock, on_removed=on_removed)
+        folder = folder or home / "images"
+        store = None
+        if images is not None:
+            store = await open_image_store(images, folder, database, workers, clock)
+        library = Library(folder, database, workers, now=clock, on_removed=on_removed, store=store)
         yield Shelf(library, database, clock)
     finally:
         await database.aclose()

@@ -50,7 +50,7 @@ class Preview:
         """Draw one image."""
         terminal = await self.find()
         if terminal is not None:
-            await self._draw(_source(source), terminal, min(_COLUMNS, terminal.columns))
+            await self._draw(source, terminal, min(_COLUMNS, terminal.columns))
 
     async def find(self) -> Terminal | None:
         """Return the terminal, if it shows images."""
@@ -82,11 +82,11 @@ class Preview:
         for texts in ([one.id for one in images], [one.prompt for one in images]):
             self._console.say("".join(_cell(text) for text in texts).rstrip())
 
-    async def _draw(self, source: bytes | Path, terminal: Terminal, columns: int) -> None:
+    async def _draw(self, source: Image | Path | bytes, terminal: Terminal, columns: int) -> None:
         rows = max(1, terminal.rows - _GAP)
         try:
             drawn = await trio.to_thread.run_sync(
-                partial(draw_image, source, terminal, columns=columns, rows=rows)
+                lambda: draw_image(_source(source), terminal, columns=columns, rows=rows)
             )
         except ImagenError as error:
             self._console.note(f"imagen: No preview: {error.message}")
@@ -101,10 +101,10 @@ class Preview:
         return True
 
 
-def _source(source: Image | Path) -> bytes | Path:
-    if isinstance(source, Path):
+def _source(source: Image | Path | bytes) -> bytes | Path:
+    if not isinstance(source, Image):
         return source
-    return source.data if source.path is None else source.path
+    return source.data if source.path is None else source.fetch()
 
 
 def _cell(text: str) -> str:

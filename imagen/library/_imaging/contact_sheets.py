@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -127,9 +126,9 @@ def _lay_out(count: int, columns: int | None, side: int, *, with_captions: bool)
 
 
 def _shrink(image: Image, side: int) -> Pixels | None:
-    source: bytes | Path | None = image.path
     try:
-        pixels = flatten(open_image(image.data if source is None else source, side=side))
+        source = image.data if image.path is None else image.fetch()
+        pixels = flatten(open_image(source, side=side))
     except ImagenError:
         if image.media_type != SVG:
             return None

@@ -75,6 +75,9 @@ class Renditions:
         path = self._path(image, transform)
         lock = self._making.setdefault(path, trio.Lock())
         async with lock:
+            if image.remote is not None:
+                # Not in a thread for images: it may wait for the store.
+                await self._workers.run_remote(partial(_fetch_for, image, path))
             await self._workers.run(partial(_make, image.path, transform, path))
         return path
 
@@ -112,6 +115,11 @@ class Renditions:
         digest = hashlib.sha256(recipe).hexdigest()[:16]
         name = f"{image.sha256}-{digest}{suffix_of(transform, image.media_type)}"
         return self._folder / name[:2] / name
+
+
+def _fetch_for(image: Image, path: Path) -> None:
+    if not _use(path):
+        image.fetch()
 
 
 def _make(source: Path, transform: Transform, path: Path) -> None:

@@ -14,7 +14,6 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import trio
@@ -220,14 +219,11 @@ class Similar:
 
     async def _hash_of(self, image: Image | bytes) -> int:
         """Return the hash of an image; of a library image the stored one."""
-        source: bytes | Path
         if isinstance(image, Image):
             if rows := await self._database.read(_HASH_OF, (image.id,)):
                 return msgspec.convert(rows[0][0], int)
-            source = image.path or image.data
-        else:
-            source = image
-        return await self._workers.run(partial(perceptual_hash, source))
+            return await self._workers.run(lambda: perceptual_hash(image.data))
+        return await self._workers.run(partial(perceptual_hash, image))
 
     async def _find_near(self, wanted: int, max_distance: int) -> list[int]:
         """Return the stored hashes within a distance, the nearest first."""

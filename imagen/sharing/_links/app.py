@@ -162,8 +162,10 @@ class _ShareApp:
         self, shared: ShareTarget, image: Image, scope: Scope, is_small: bool
     ) -> _HttpReply:
         made = _THUMBNAIL if is_small else None if await self._is_safe_to_send(image) else _BARE
-        path = image.path if made is None else await self._shares.renditions.get(image, made)
-        assert path is not None, "images of a library have files"
+        if made is None:
+            path = await self._shares.workers.run_remote(image.fetch)
+        else:
+            path = await self._shares.renditions.get(image, made)
         tag = (
             f'"{image.sha256}{"-small" if is_small else "" if made is None else "-bare"}"'.encode()
         )

@@ -24,11 +24,11 @@ from ..._policy.store_settings import StoreSettings
 from ..._results.events import EventHandler, ImagePublished
 from ..._results.images import SUFFIXES, Image
 from ..._storage.database import Database, Statement
+from ..._storage.object_store import TIMEOUT_SECONDS, ObjectStore
 from ..._storage.outbox import OutboxLoop
 from ..._system.nursery import open_bare_nursery
 from ..._system.threads import Workers
 from . import publications as _rows
-from .object_store import TIMEOUT_SECONDS, ObjectStore
 from .publications import Lease, Publication, PublicationState
 
 __all__ = ["Publisher", "PublishingStatus"]
@@ -94,7 +94,7 @@ class Publisher:
         self._database = database
         self._workers = workers
         self._settings = settings
-        self._store = ObjectStore(settings)
+        self._store = ObjectStore(settings, cache_control=settings.cache_control)
         self._name = settings.name
         self._read = read
         self._now = now

@@ -188,9 +188,9 @@ async def file(desk: Desk, *, image_id: str, query: FileQuery) -> Response:
 
 
 def _existing(image: Image) -> Path:
-    if image.path is None or not image.path.is_file():
+    if image.path is None or (image.remote is None and not image.path.is_file()):
         raise ApiError(404, "NOT_FOUND", f"The file of the image {image.id} is gone.")
-    return image.path
+    return image.fetch()
 
 
 def _with_record(image: Image) -> bytes:

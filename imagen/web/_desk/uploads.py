@@ -34,16 +34,18 @@ async def keep_upload(client: Client, data: bytes, name: str) -> InputView:
         InvalidRequestError: it is not an image.
         StorageError: it cannot be written.
     """
-    return await client._services.runtime.workers.run(partial(_keep, client, data, name))
+    look = partial(_look, data, name, client.settings.bounds.max_pixels)
+    kept, view = await client._services.runtime.workers.run(look)
+    await client.library.keep_input(kept, sha256=view.input, media_type=view.media_type)
+    return view
 
 
-def _keep(client: Client, data: bytes, name: str) -> InputView:
-    seen = as_seen(data, max_pixels=client.settings.bounds.max_pixels)
+def _look(data: bytes, name: str, max_pixels: int) -> tuple[bytes, InputView]:
+    """Return the bytes to be kept, and what the page hears of them."""
+    seen = as_seen(data, max_pixels=max_pixels)
     kept = data if kind_of(data) else seen.data
-    sha256 = hashlib.sha256(kept).hexdigest()
-    client.library.files.store_input(kept, sha256=sha256, media_type=kind_of(kept))
-    return InputView(
-        input=sha256,
+    return kept, InputView(
+        input=hashlib.sha256(kept).hexdigest(),
         media_type=kind_of(kept),
         width=seen.width,
         height=seen.height,

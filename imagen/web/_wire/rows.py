@@ -137,7 +137,7 @@ def _seal_of(image: Image) -> Seal | None:
     if image.path is None:
         return None
     try:
-        found = describe_file(image.path)
+        found = describe_file(image.fetch())
     except ImagenError:
         # The file is gone or damaged: the rest is known all the same.
         return None

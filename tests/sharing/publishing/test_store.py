@@ -8,7 +8,7 @@ import pytest
 
 import imagen
 from imagen import StoreSettings
-from imagen.sharing._publishing.object_store import ObjectStore
+from imagen._storage.object_store import ObjectStore
 from tests.support.store_server import StoreServer, open_store_server
 
 KEY = "ab/abcdef.png"

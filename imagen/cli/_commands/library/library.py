@@ -344,6 +344,7 @@ def _finding_line(finding: Finding) -> str:
     words = {
         "missing": "the file is missing",
         "damaged": "the file is damaged",
+        "waiting": "the file is not in the object store yet",
         "orphan": "no image has this file",
         "leftover": "a write that was cut off left this",
         "unindexed": "search does not find the image",

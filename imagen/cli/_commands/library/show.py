@@ -84,7 +84,9 @@ async def _describe(path: Path, trusted: str | None) -> FileDescription:
 
 async def _show_image(image: Image, trusted: str | None, console: Console) -> None:
     try:
-        description = None if image.path is None else await _describe(image.path, trusted)
+        description = None
+        if image.path is not None:
+            description = await _describe(await trio.to_thread.run_sync(image.fetch), trusted)
         problem = None
     except StorageError as error:
         description, problem = None, error.message

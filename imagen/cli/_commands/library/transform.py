@@ -105,8 +105,9 @@ async def run_transform(options: argparse.Namespace, console: Console) -> ExitSt
     )
     async with open_client() as client:
         found = await _find(client, options.source)
-        source = found if isinstance(found, Path) else found.path or found.data
-        data = await trio.to_thread.run_sync(apply_transform, source, transform)
+        data = await trio.to_thread.run_sync(
+            lambda: apply_transform(found if isinstance(found, Path) else found.data, transform)
+        )
     await trio.to_thread.run_sync(save_file, out, data)
     _tell_file(out, data, console)
     return ExitStatus.DONE

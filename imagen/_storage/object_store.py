@@ -11,15 +11,15 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
-from ..._errors import (
+from .._errors import (
     AuthenticationError,
     ConfigurationError,
     ImagenError,
     InvalidRequestError,
     ProviderError,
 )
-from ..._policy.store_settings import StoreSettings
-from ...metadata._formats.svg import SVG
+from .._policy.store_settings import StorePlace
+from ..metadata._formats.svg import SVG
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -54,8 +54,9 @@ class ObjectStore:
         ProviderError: the store failed; `retryable` is set if it may succeed later.
     """
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StorePlace, *, cache_control: str | None = None) -> None:
         self._settings = settings
+        self._cache_control = cache_control
         self._opening = threading.Lock()
         self._opened: AnyStore | None = None
 
@@ -71,7 +72,9 @@ class ObjectStore:
         # A folder stores no headers: its server derives the type from the
         # suffix.
         is_folder = self._settings.scheme == "file"
-        headers = {"Content-Type": media_type, "Cache-Control": self._settings.cache_control}
+        headers = {"Content-Type": media_type}
+        if self._cache_control is not None:
+            headers["Cache-Control"] = self._cache_control
         if media_type == SVG:
             # Opened by itself, its scripts would run in the origin of the store.
             headers["Content-Disposition"] = "attachment"
@@ -155,7 +158,7 @@ class ObjectStore:
             from obstore.store import from_url
         except ImportError as error:
             raise ConfigurationError(
-                'Publishing needs obstore: pip install "imagen-trio[store]".'
+                f'The store {self._settings.url} needs obstore: pip install "imagen-trio[store]".'
             ) from error
         settings = self._settings
         try:
@@ -171,7 +174,7 @@ class ObjectStore:
                     "connect_timeout": f"{_CONNECT_SECONDS}s",
                     "timeout": f"{TIMEOUT_SECONDS}s",
                 },
-                # The outbox retries, and persists its state.
+                # The callers retry, and persist what is left to do.
                 retry_config={"max_retries": 0},
             )
             return opened
@@ -214,7 +217,8 @@ class ObjectStore:
             )
         if ("redirect" in text and status is None) or status in (301, 307):
             return ConfigurationError(
-                f"The bucket of {place} is in another region: set region in [store.options]."
+                f"The bucket of {place} is in another region: set region in"
+                f" [{self._settings.table}.options]."
             )
         if status is not None and 400 <= status < 500 and status not in _BUSY:
             return ConfigurationError(

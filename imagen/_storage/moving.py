@@ -238,7 +238,7 @@ def _put(
     marks = f"({', '.join('?' * len(columns))})"
     transaction.change(
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(rows))}",
-        [_fit(value) for row in rows for value in row[width:]],
+        [value for row in rows for value in row[width:]],
     )
     place = msgspec.json.encode(list(rows[-1][:width])).decode()
     transaction.change(
@@ -246,11 +246,6 @@ def _put(
         " place = excluded.place, moved = excluded.moved",
         (table, place, moved),
     )
-
-
-def _fit(value: Value) -> Value:
-    """Replace the one character that PostgreSQL's text cannot hold."""
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def _number_on(transaction: Transaction) -> None:

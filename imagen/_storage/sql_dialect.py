@@ -48,10 +48,18 @@ def _placeholder(found: re.Match[str]) -> str:
 
 
 def bind(sql: str, values: Row) -> Row | dict[str, str | int | float | None]:
-    """Return the values of a translated statement as psycopg takes them."""
+    """Return the values of a translated statement as psycopg takes them.
+
+    A NUL, which PostgreSQL's text cannot hold, becomes U+FFFD: texts come from
+    providers too, and an image is not to be lost for one.
+    """
+    held = [
+        value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
+        for value in values
+    ]
     if "%(p" in sql:
-        return {f"p{number}": value for number, value in enumerate(values, 1)}
-    return tuple(values)
+        return {f"p{number}": value for number, value in enumerate(held, 1)}
+    return tuple(held)
 
 
 # --- full text ----------------------------------------------------------------

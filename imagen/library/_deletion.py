@@ -128,7 +128,8 @@ class Deletion:
                 inputs = [names for names in inputs if is_file_name(*names)]
                 for files in ((sha256, media_type), *inputs):
                     transaction.change(
-                        "INSERT OR IGNORE INTO removals (sha256, media_type, queued_at) SELECT ?1, ?2, ?3 "
+                        "INSERT OR IGNORE INTO removals (sha256, media_type, queued_at)"
+                        " SELECT ?1, ?2, ?3 "
                         "WHERE NOT EXISTS (SELECT 1 FROM images WHERE sha256 = ?1)",
                         (*files, self._now()),
                     )

@@ -57,6 +57,7 @@ from imagen.library._imaging.similar import MAX_DISTANCE, HashProgress
 from imagen.library._imaging.transforms import Transform
 from imagen.library._library import LibrarySize, Timeline
 from imagen.library._query import Lineage, Page
+from imagen.library._uploads import UploadProgress
 from imagen.prompts._prompt import Prompt, PromptsImported
 from imagen.prompts._styles import SharedStyle, Style
 from imagen.providers._steps import Transport
@@ -807,6 +808,23 @@ class Library:
         return the plan.
         """
 
+    async def upload(self, on_progress: UploadProgress = lambda done, total: None) -> int:
+        """Put every file that is only on this machine into the object store, and
+        return their number. It can be repeated after it was interrupted.
+
+        Args:
+            on_progress: Receives the number of files that are there, and of all.
+
+        Raises:
+            ConfigurationError: no store is set, or it refuses a file.
+            ImagenError: the store cannot be reached.
+        """
+
+    async def trim_copies(self) -> None:
+        """Remove the least recently used copies of what is in the object store,
+        if they are too large together. Without a store it does nothing.
+        """
+
     async def check(
         self, *, repair: bool = False, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
@@ -822,6 +840,13 @@ class Library:
 
         Raises:
             StorageError: there is such a file already, or it cannot be written.
+        """
+
+    async def keep_input(self, data: bytes, *, sha256: str, media_type: str) -> None:
+        """Keep an input image, so that its request can be made again.
+
+        Raises:
+            StorageError: the file cannot be written.
         """
 
 class Collections:

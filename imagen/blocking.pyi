@@ -49,6 +49,7 @@ from imagen.library._imaging.similar import MAX_DISTANCE, HashProgress
 from imagen.library._imaging.transforms import Transform
 from imagen.library._library import LibrarySize, Timeline
 from imagen.library._query import Lineage, Page
+from imagen.library._uploads import UploadProgress
 from imagen.prompts._prompt import Prompt, PromptsImported
 from imagen.prompts._styles import SharedStyle, Style
 from imagen.providers._steps import Transport
@@ -837,6 +838,23 @@ class Library:
         return the plan.
         """
 
+    def upload(self, on_progress: UploadProgress = lambda done, total: None) -> int:
+        """Put every file that is only on this machine into the object store, and
+        return their number. It can be repeated after it was interrupted.
+
+        Args:
+            on_progress: Receives the number of files that are there, and of all.
+
+        Raises:
+            ConfigurationError: no store is set, or it refuses a file.
+            ImagenError: the store cannot be reached.
+        """
+
+    def trim_copies(self) -> None:
+        """Remove the least recently used copies of what is in the object store,
+        if they are too large together. Without a store it does nothing.
+        """
+
     def check(
         self, *, repair: bool = False, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
@@ -852,6 +870,13 @@ class Library:
 
         Raises:
             StorageError: there is such a file already, or it cannot be written.
+        """
+
+    def keep_input(self, data: bytes, *, sha256: str, media_type: str) -> None:
+        """Keep an input image, so that its request can be made again.
+
+        Raises:
+            StorageError: the file cannot be written.
         """
 
 class Collections:

@@ -1,6 +1,7 @@
 """Image library: files, database rows, and queries over them.
 
 _rows, _files           images as rows; their bytes as files
+_image_store, _uploads  objects and their copies; what waits for the store
 _filters, _query        search filters; queries, pages and lineage
 _annotations            tags, ratings, notes and the trash
 _collections            ordered collections of images

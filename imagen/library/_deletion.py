@@ -31,6 +31,8 @@ __all__ = ["Deletion"]
 _AT_ONCE = 50
 # A claim must outlast the request that it protects.
 _BEGIN_SECONDS = CLAIM_SECONDS / 3
+# What was queued again after the claim is to be deleted once more.
+_GONE = "DELETE FROM removals WHERE sha256 = ? AND (claimed_at IS NULL OR queued_at <= claimed_at)"
 _CLAIM = "UPDATE removals SET claimed_at = ? WHERE sha256 = ?"
 
 
@@ -101,9 +103,7 @@ class Deletion:
             # Only now: a process that dies before leaves the rest to the next
             # sweep.
             if gone:
-                await self._database.write(
-                    ("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone
-                )
+                await self._database.write((_GONE, (sha256,)) for sha256 in gone)
             if not deleted.issuperset(unused):
                 # The store is down: the next sweep goes on.
                 return

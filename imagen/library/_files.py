@@ -21,7 +21,7 @@ from .._system.private_files import make_private_folder
 from .._system.threads import Workers, run_side_by_side
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._replies.image_search import whole_image
-from ._image_store import ImageStore
+from ._image_store import INPUTS, ImageStore
 
 __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 
@@ -158,7 +158,7 @@ class ImageFiles:
 
     def _find_file(self, sha256: str) -> Path | None:
         names = [sha256 + suffix for suffix in SUFFIXES.values()]
-        folders = [self.folder / sha256[:1], self.folder / "inputs"]
+        folders = [self.folder / sha256[:1], self.folder / INPUTS]
         if self.remote is not None:
             folders.append(self.remote.copy_folder(sha256))
         places = [folder / name for name in names for folder in folders]
@@ -216,7 +216,7 @@ class ImageFiles:
 
     def input_path(self, sha256: str, media_type: str) -> Path:
         """Return the path of an input image that is not in the library."""
-        return self.folder / "inputs" / (sha256 + SUFFIXES[media_type])
+        return self.folder / INPUTS / (sha256 + SUFFIXES[media_type])
 
 
 def _by_folders(files: Sequence[FileToWrite]) -> list[list[FileToWrite]]:

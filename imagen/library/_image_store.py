@@ -31,10 +31,11 @@ from .._system.atomic_files import PART, write_atomically
 from .._system.private_files import make_private_folder
 from ..metadata._embed import kind_of
 
-__all__ = ["ImageStore"]
+__all__ = ["INPUTS", "MEDIA_TYPES", "ImageStore"]
 
 Result = TypeVar("Result")
 
+INPUTS = "inputs"
 _CACHE = "cache"
 # Seconds before each further try: a reader or a paid image waits meanwhile.
 _WAITS = (0.2, 1.0, 3.0)
@@ -44,7 +45,7 @@ _TRY_SECONDS = 10.0
 _IN_USE_SECONDS = 60.0
 # Room that is made at once, so that not every new copy walks the folder.
 _LEFT_AFTER_TRIM = 0.9
-_MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
+MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
 
 
 class ImageStore:
@@ -124,7 +125,7 @@ class ImageStore:
                 f"The file {path} is damaged, so it is not put into the store. Run: imagen library"
                 " check --repair"
             )
-        media_type = _MEDIA_TYPES[path.suffix]
+        media_type = MEDIA_TYPES[path.suffix]
         _retry(lambda: self._objects.put(self._key(path.stem), data, media_type))
         copy = self.copy_of(path.stem, media_type)
         if path == copy:
@@ -134,11 +135,12 @@ class ImageStore:
             path.replace(copy)
             # If the copy was a link to the file, both names are still there.
             path.unlink(missing_ok=True)
+        self._use(copy)
         self._note(len(data))
 
     def link(self, path: Path) -> None:
         """Make a file that is only here readable as a copy too."""
-        copy = self.copy_of(path.stem, _MEDIA_TYPES[path.suffix])
+        copy = self.copy_of(path.stem, MEDIA_TYPES[path.suffix])
         # Some file systems have no links; then `fetch` copies the file.
         with suppress(OSError):
             make_private_folder(copy.parent)
@@ -146,12 +148,12 @@ class ImageStore:
 
     def only_here(self) -> Sequence[Path]:
         """Return the files that are not in the store yet."""
-        folders = [self._folder / name for name in (*"0123456789abcdef", "inputs")]
+        folders = [self._folder / name for name in (*"0123456789abcdef", INPUTS)]
         return [path for folder in folders for path in _images_in(folder)]
 
     def home_of(self, copy: Path) -> Path | None:
         """Return the file that is only here; None if there is none."""
-        places = (self._folder / copy.name[:1] / copy.name, self._folder / "inputs" / copy.name)
+        places = (self._folder / copy.name[:1] / copy.name, self._folder / INPUTS / copy.name)
         return next((path for path in places if path.is_file()), None)
 
     def size_of(self, sha256: str) -> int | None:
@@ -275,13 +277,14 @@ class ImageStore:
 
     def _use(self, path: Path) -> bool:
         """Return whether a copy is there, and note the time of its use."""
+        now = self._now()
         try:
-            status = path.stat()
+            os.utime(path, (now, now))
+        except PermissionError:
+            # The copies belong to another user of this machine.
+            return path.is_file()
         except OSError:
             return False
-        # The copies may belong to another user of this machine.
-        with suppress(OSError):
-            os.utime(path, (self._now(), status.st_mtime))
         return True
 
     def _note(self, size_bytes: int) -> None:
@@ -302,7 +305,7 @@ class ImageStore:
                 status = path.stat()
                 # A link to a file that is only here takes no room.
                 if path.suffix != PART and status.st_nlink == 1:
-                    yield status.st_atime, status.st_size, path
+                    yield status.st_mtime, status.st_size, path
 
     def _key(self, sha256: str) -> str:
         # Folders for file systems, which are slow with a million files in one.
@@ -314,7 +317,7 @@ def _images_in(folder: Path) -> Sequence[Path]:
         names = sorted(os.listdir(folder))
     except OSError:
         return []
-    return [folder / name for name in names if Path(name).suffix in _MEDIA_TYPES]
+    return [folder / name for name in names if Path(name).suffix in MEDIA_TYPES]
 
 
 def _retry(call: Callable[[], Result]) -> Result:

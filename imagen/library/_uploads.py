@@ -4,10 +4,10 @@ later whatever it did not take.
 What is to be uploaded are the files that lie outside of the cache, so nothing
 is written down and nothing is lost when a process dies.
 
-An object is deleted by whoever claims its row in `removals`. A put of the same
-bytes could come before that deletion and be undone by it. So the bytes are
-announced first, by a receipt or a row, which no claim ignores; and nothing is
-put while a claim is there.
+An object is deleted by the process that claims its row in `removals`. A put of
+the same bytes could come before that deletion and be undone by it. So the bytes
+are announced first, by a receipt or a row, which no claim ignores; and nothing
+is put while a claim is there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .._system.ids import new_id
 from .._system.nursery import open_bare_nursery
 from .._system.threads import Workers
 from ._annotations import in_groups
-from ._image_store import ImageStore
+from ._image_store import INPUTS, MEDIA_TYPES, ImageStore
 
 __all__ = ["CLAIM_SECONDS", "UploadProgress", "Uploads", "open_image_store"]
 
@@ -42,6 +42,12 @@ _AT_ONCE = 4
 _MOST_KNOWN = 10_000
 _FOLDER = "SELECT folder FROM image_store"
 _NEW_FOLDER = "INSERT OR IGNORE INTO image_store (number, folder) VALUES (1, ?)"
+# The image was deleted while it was put, perhaps after its object was.
+_REMOVE_AGAIN = """
+INSERT INTO removals (sha256, media_type, queued_at)
+SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM images WHERE sha256 = ?1)
+ON CONFLICT (sha256) DO UPDATE SET queued_at = excluded.queued_at
+"""
 _BEING_REMOVED = "SELECT 1 FROM removals WHERE sha256 = ? AND claimed_at > ?"
 
 UploadProgress = Callable[[int, int], None]
@@ -169,6 +175,9 @@ class Uploads:
     async def _put_or_note(self, path: Path, failed: list[ImagenError]) -> None:
         try:
             await self.put_now(path)
+            if path.parent.name != INPUTS:
+                remove = (path.stem, MEDIA_TYPES[path.suffix], self._now())
+                await self._database.write([(_REMOVE_AGAIN, remove)])
         except ImagenError as error:
             failed.append(error)
 
@@ -192,7 +201,7 @@ class Uploads:
         found: list[Path] = []
         for paths in in_groups(await self._workers.run(self._store.only_here)):
             listed = await self._listed([path.stem for path in paths])
-            found += [path for path in paths if path.parent.name == "inputs" or path.stem in listed]
+            found += [path for path in paths if path.parent.name == INPUTS or path.stem in listed]
         return found
 
     async def _listed(self, hashes: Sequence[str]) -> set[str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,20 @@ async def test_a_repair_as_json_names_the_old_database(shell):
     assert status == 0
     assert (findings[0]["finding"], findings[0]["path"]) == ("unreadable_database", str(aside))
     assert [one["finding"] for one in findings[1:]] == ["orphan"]
+
+
+async def test_images_move_to_a_store(shell, tmp_path):
+    (boat,) = await make(shell)
+    refused = await shell.run("migrate", "images-to-store")
+    assert (refused.returncode, b"set IMAGEN_IMAGES_URL" in refused.stderr) == (2, True)
+    store = tmp_path / "store"
+    shell.environ["IMAGEN_IMAGES_URL"] = store.as_uri()
+    assert (await shell.run_json("library", "check"))[1][0]["finding"] == "waiting"
+    _, (moved,), _ = await shell.run_json("migrate", "images-to-store")
+    assert moved == {"kind": "uploaded", "images": 1}
+    assert len([path for path in store.rglob("*") if path.is_file()]) == 1
+    assert (await shell.run("library", "check")).returncode == 0
+    # On a machine that has no copy yet it is fetched.
+    shutil.rmtree(shell.home / "images")
+    _, (shown,), _ = await shell.run_json("show", boat)
+    assert (shown["problem"], shown["id"]) == (None, boat)

@@ -159,6 +159,15 @@ async def test_without_the_setting_the_store_is_not_even_imported(tmp_path: Path
     assert done.stdout.split() == [b"False"]
 
 
+async def test_a_package_that_is_missing_is_said_before_anything_is_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(imagen.ConfigurationError, match=r'pip install "imagen-trio\[store\]"'):
+        async with imagen.open_client(settings_at(tmp_path, in_folder(tmp_path / "store"))):
+            raise AssertionError("it opened")
+
+
 def test_the_store_is_named_by_the_environment_or_the_file(tmp_path: Path):
     (tmp_path / "imagen.toml").write_text(
         '[images]\nurl = "s3://a/b"\nmax_cache_bytes = 5\n[images.options]\nregion = "x"\n'
@@ -308,8 +317,12 @@ async def test_what_waits_is_put_by_itself_when_the_store_is_back(
 
 @pytest.mark.usefixtures("patient_no_more")
 async def test_a_store_that_is_down_is_not_waited_for_with_each_image(
-    server: StoreServer, bucket: ImageStoreSettings, tmp_path: Path
+    server: StoreServer,
+    bucket: ImageStoreSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(_uploads, "_PAUSE_SECONDS", 3600.0)
     server.faults(status="503 Slow Down")
     async with imagen.open_client(settings_at(tmp_path, bucket)) as client:
         for number in range(5):
@@ -563,6 +576,30 @@ async def test_bytes_that_come_back_while_their_object_is_deleted_are_put_afterw
         assert deleted == []
         await shelf.library.upload()
         assert names_in(store) == [image.sha256]
+
+
+@pytest.mark.usefixtures("engine")
+async def test_an_image_that_is_deleted_while_it_is_put_leaves_no_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with open_shelf(tmp_path) as shelf:
+        image = await shelf.add(data=PNG)
+    store = tmp_path / "store"
+    async with open_shelf(tmp_path, images=in_folder(store)) as shelf:
+        put_now = shelf.library.uploads.put_now
+
+        async def put_late(path: Path) -> None:
+            await shelf.library.delete(image)
+            path.write_bytes(PNG)
+            await put_now(path)
+            assert names_in(store) == [image.sha256]
+
+        monkeypatch.setattr(shelf.library.uploads, "put_now", put_late)
+        await shelf.library.upload()
+        shelf.clock.now += _uploads.CLAIM_SECONDS + 1
+        await shelf.library.delete([])
+        assert names_in(store) == []
+        assert await shelf.database.read("SELECT 1 FROM removals") == []
 
 
 async def test_an_import_whose_object_a_sweep_has_taken_stays_here(

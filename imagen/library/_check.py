@@ -85,8 +85,8 @@ class LibraryCheck:
         `recovered` and the data in its header. Only leftovers and files already
         queued for removal are deleted.
 
-        With an object store, no image goes to the trash: another machine may
-        still have it. What this machine has is put into the store.
+        With an object store, a missing or damaged object trashes no image:
+        another machine may still have it. What this machine has is put there.
 
         Raises:
             StorageError: every file is missing, so this is the wrong folder; or
@@ -227,9 +227,11 @@ class LibraryCheck:
 
     async def _put_again(self, finding: Finding, store: ImageStore) -> Finding:
         assert finding.path is not None
-        path = await self._workers.run(partial(store.home_of, finding.path)) or finding.path
+        home = await self._workers.run(partial(store.home_of, finding.path))
+        path = home or finding.path
         if await self._workers.run(partial(_inspect, path, path.stem)) is not None:
-            return finding
+            alone = msgspec.structs.replace(finding, path=path)
+            return finding if home is None else await self._set_aside(alone)
         assert self._uploads is not None
         await self._uploads.put_now(path)
         return _done(finding, "put into the store")
@@ -374,8 +376,9 @@ def _inspect_object(store: ImageStore, path: Path, size_bytes: int) -> Kind | No
     size = store.size_of(path.stem)
     if size == size_bytes:
         return None
-    if store.home_of(path) is not None:
-        return "waiting"
+    home = store.home_of(path)
+    if home is not None:
+        return _inspect(home, home.stem) or "waiting"
     return "missing" if size is None else "damaged"
 
 

@@ -556,7 +556,7 @@ def _adopt(
     is_wanted = not there or there[0][0] == row.sha256
     # Without this row a sweep may have begun to delete the object: then the
     # file stays here until it can be put again.
-    is_safe = transaction.run(
+    is_safe = files.remote is None or transaction.run(
         "SELECT 1 FROM removals WHERE sha256 = ? AND claimed_at IS NULL", (row.sha256,)
     )
     if is_wanted and not (is_safe and path.is_file()):

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from .._errors import ImagenError
+from .._errors import ImagenError, StorageError
 from .._policy.store_settings import ImageStoreSettings
 from .._storage.database import Database
 from .._system.ids import new_id
@@ -115,41 +115,46 @@ class Uploads:
         """Put the file of an input image into the store, as `put` does. If it
         is a copy, make sure that the store has it still.
         """
-        if path.stem in self._known:
+        if path.stem in self._known or self._now() < self._paused_until:
             return
-        try:
-            is_there = await self._workers.run_remote(partial(self._store.size_of, path.stem))
-        except ImagenError:
-            # The file is here: it is put later, or it is a copy.
+        with trio.move_on_after(_PUT_SECONDS) as bound:
+            try:
+                size = await self._workers.run_remote(partial(self._store.size_of, path.stem))
+            except ImagenError:
+                # The file is here: it is put later, or it is a copy.
+                self._pause()
+                return
+            if size is not None and len(self._known) < _MOST_KNOWN:
+                self._known.add(path.stem)
+        if bound.cancelled_caught:
             self._pause()
-            return
-        if is_there is None:
+        elif size is None:
             await self.put([path])
-        elif len(self._known) < _MOST_KNOWN:
-            self._known.add(path.stem)
 
     async def upload_all(self, on_progress: UploadProgress = lambda done, total: None) -> int:
         """Put every file of the library into the store that is not there, and
         return their number. It can be repeated after it was interrupted.
 
         Raises:
-            ImagenError: the store does not take a file.
-            StorageError: the database cannot be read.
+            ImagenError: the store does not take a file; the rest is left.
+            StorageError: a file is damaged, after all others were put, or the
+                database cannot be read.
         """
         paths = await self._wanted()
-        done = 0
-        on_progress(done, len(paths))
+        failed: list[ImagenError] = []
+        on_progress(0, len(paths))
         for start in range(0, len(paths), _AT_ONCE):
-            failed: list[ImagenError] = []
             some = paths[start : start + _AT_ONCE]
             async with open_bare_nursery() as nursery:
                 for path in some:
                     nursery.start_soon(self._put_or_note, path, failed)
-            if failed:
-                raise failed[0]
-            done += len(some)
-            on_progress(done, len(paths))
-        return done
+            for error in failed:
+                if not isinstance(error, StorageError):
+                    raise error
+            on_progress(start + len(some), len(paths))
+        if failed:
+            raise failed[0]
+        return len(paths)
 
     async def run(self) -> None:
         """Put what is left, until closed. Failures are retried."""

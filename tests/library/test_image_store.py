@@ -639,16 +639,24 @@ async def test_images_of_a_folder_move_to_the_store(tmp_path: Path):
         orphan = shelf.library.files.path("0" * 64, "image/png")
         orphan.parent.mkdir(exist_ok=True)
         orphan.write_bytes(PNG)
+        damaged = await shelf.add()
+        damaged.path.write_bytes(b"damaged")
     async with open_shelf(tmp_path, images=in_folder(store, max_cache_bytes=0)) as shelf:
         shelf.clock.now = time.time() + 3600
         found = [await shelf.library.get(image.id) for image in made]
         # They are read before they have moved.
         assert [image.data for image in found] == [image.data for image in made]
         told: list[tuple[int, int]] = []
-        assert await shelf.library.upload(lambda *step: told.append(step)) == 9
-        assert (told[0], told[-1]) == ((0, 9), (9, 9))
+        with pytest.raises(imagen.StorageError, match="is damaged, so it is not put"):
+            await shelf.library.upload(lambda *step: told.append(step))
+        # It did not hold up the others.
+        assert (told[0], told[-1]) == ((0, 10), (10, 10))
         assert sorted(names_in(store)) == sorted(image.sha256 for image in made)
         assert orphan.is_file()
+        left = {path.stem for path in shelf.library.files.remote.only_here()}
+        assert left == {damaged.sha256, orphan.stem}
+        findings = {one.kind: one for one in await shelf.library.check(repair=True)}
+        assert findings["damaged"].repaired == "its image is in the trash"
         await shelf.library.trim_copies()
         assert [image.data for image in found] == [png((n + 1, 0, 7)) for n in range(9)]
 

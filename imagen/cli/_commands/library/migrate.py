@@ -52,7 +52,7 @@ async def _images_to_store(
     if console.json:
         console.emit({"kind": "uploaded", "images": moved})
     else:
-        console.say(f"{moved:,} images were put into the store; all that are listed are there.")
+        console.say(f"{moved:,} images were put into the store.")
     return ExitStatus.DONE
 
 

@@ -57,6 +57,32 @@ trio.run(main)
 """
 
 
+# Moves the images of a home to a store, slowly.
+MOVING = """
+import sys, time, trio
+from pathlib import Path
+from imagen import ImageStoreSettings
+from imagen._system.threads import ThreadWorkers
+from imagen.library._image_store import ImageStore
+from tests.support.library import open_shelf
+
+put = ImageStore.put
+
+def put_slowly(self, path):
+    put(self, path)
+    time.sleep(1)
+
+ImageStore.put = put_slowly
+
+async def main(home, url):
+    images = ImageStoreSettings(url=url)
+    async with open_shelf(Path(home), ThreadWorkers(), images=images) as shelf:
+        await shelf.library.upload()
+
+trio.run(main, *sys.argv[1:])
+"""
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[StoreServer]:
     with open_store_server() as opened:
@@ -570,7 +596,8 @@ async def test_bytes_that_come_back_while_their_object_is_deleted_are_put_afterw
         assert again.data == PNG
         # Another sweep does not end the claim, and begins no deletion.
         await shelf.library.delete([])
-        assert deleted == []
+        await shelf.library.upload()
+        assert (deleted, names_in(store)) == ([], [])
         shelf.clock.now += _uploads.CLAIM_SECONDS + 1
         await shelf.library.delete([])
         assert deleted == []
@@ -596,6 +623,35 @@ async def test_an_image_that_is_deleted_while_it_is_put_leaves_no_object(
 
         monkeypatch.setattr(shelf.library.uploads, "put_now", put_late)
         await shelf.library.upload()
+        shelf.clock.now += _uploads.CLAIM_SECONDS + 1
+        await shelf.library.delete([])
+        assert names_in(store) == []
+        assert await shelf.database.read("SELECT 1 FROM removals") == []
+
+
+@pytest.mark.usefixtures("engine")
+async def test_an_object_that_is_put_while_it_is_deleted_is_deleted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = tmp_path / "store"
+    async with open_shelf(tmp_path, images=in_folder(store)) as shelf:
+        image, deletion = await shelf.add(data=PNG), shelf.library._deletion
+        delete = deletion._delete_objects
+
+        async def delete_too_early(hashes: list[str], claimed_at: float) -> set[str]:
+            gone = await delete(hashes, claimed_at)
+            # A put that had begun before the row was deleted ends now.
+            shelf.clock.now += 1
+            (folder,) = store.iterdir()
+            (folder / image.sha256[:2] / image.sha256).write_bytes(PNG)
+            again = (image.sha256, image.media_type, shelf.clock.now)
+            await shelf.database.write([(_uploads._REMOVE_AGAIN, again)])
+            return gone
+
+        with monkeypatch.context() as patch:
+            patch.setattr(deletion, "_delete_objects", delete_too_early)
+            await shelf.library.delete(image)
+        assert names_in(store) == [image.sha256]
         shelf.clock.now += _uploads.CLAIM_SECONDS + 1
         await shelf.library.delete([])
         assert names_in(store) == []
@@ -659,6 +715,31 @@ async def test_images_of_a_folder_move_to_the_store(tmp_path: Path):
         assert findings["damaged"].repaired == "its image is in the trash"
         await shelf.library.trim_copies()
         assert [image.data for image in found] == [png((n + 1, 0, 7)) for n in range(9)]
+
+
+async def test_a_move_that_was_killed_goes_on(tmp_path: Path):
+    async with open_shelf(tmp_path) as shelf:
+        made = [await shelf.add() for _ in range(30)]
+    store = tmp_path / "store"
+    child = await trio.lowlevel.open_process(
+        [sys.executable, "-c", MOVING, str(tmp_path), store.as_uri()], cwd=ROOT
+    )
+    await until(lambda: len(objects_in(store)) >= 5)
+    child.kill()
+    await child.wait()
+    assert len(names_in(store)) < 30
+    # Two processes that move the same files do not disturb each other.
+    async with (
+        open_shelf(tmp_path, ThreadWorkers(), images=in_folder(store)) as one,
+        open_shelf(tmp_path, ThreadWorkers(), images=in_folder(store)) as two,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(one.library.upload)
+        await two.library.upload()
+    wanted = sorted(image.sha256 for image in made)
+    assert [name for name in names_in(store) if "#" not in name] == wanted
+    async with open_shelf(tmp_path, images=in_folder(store)) as shelf:
+        assert await shelf.library.check() == []
 
 
 async def test_a_move_without_a_store_says_what_to_set(tmp_path: Path):

@@ -77,7 +77,8 @@ _SHOWN = """(ids) => new Promise((done) => {
     const isEmpty = document.querySelector(".empty") !== null;
     const isThere = ids.length === 0 ? isEmpty : ids.every((id, at) => {
       const tile = document.querySelector(`.tile[data-ordinal="${at}"]`);
-      return tile?.dataset.id === id && tile.querySelector("img").naturalWidth > 0;
+      const image = tile?.querySelector("img");
+      return tile?.dataset.id === id && image.complete && image.naturalWidth > 0;
     });
     const passed = performance.now() - window.acted;
     if (isThere || performance.now() - start > 3000) done(passed);

@@ -12,7 +12,13 @@ const SEEN = "imagen-seen";
 const MOST: Record<string, number> = { [THUMBNAILS]: 500, [SEEN]: 300 };
 // One in this many kept answers tidies up: a cache has no limit of its own.
 const TIDY_EACH = 40;
+// Answers are kept once nothing was asked for a moment, or the page would wait for the disk; and
+// after some moments at the latest.
+const QUIET = 250;
+const MOST_MOMENTS = 8;
+const opened = new Map<string, Promise<Cache>>();
 let kept = 0;
+let asked = 0;
 
 worker.addEventListener("install", (event) => {
   event.waitUntil(caches.open(SHELL)
@@ -28,12 +34,13 @@ worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
+  asked = Date.now();
   const path = url.pathname.slice(new URL(worker.registration.scope).pathname.length);
   if (path.startsWith("api/1/events") || path.includes("/file") || path.startsWith("api/1/zips")) return;
-  if (path.includes("/thumbnail/")) event.respondWith(cacheFirst(request, THUMBNAILS));
-  else if (path.startsWith("api/")) event.respondWith(networkFirst(request, SEEN));
-  else if (path === "") event.respondWith(networkFirst(request, SHELL));
-  else event.respondWith(cacheFirst(request, SHELL));
+  if (path.includes("/thumbnail/")) event.respondWith(cacheFirst(event, THUMBNAILS));
+  else if (path.startsWith("api/")) event.respondWith(networkFirst(event, SEEN));
+  else if (path === "") event.respondWith(networkFirst(event, SHELL));
+  else event.respondWith(cacheFirst(event, SHELL));
 });
 
 async function removeOld(): Promise<void> {
@@ -42,26 +49,42 @@ async function removeOld(): Promise<void> {
   await Promise.all(old.map((name) => caches.delete(name)));
 }
 
-async function cacheFirst(request: Request, name: string): Promise<Response> {
-  const cache = await caches.open(name);
-  return (await cache.match(request)) ?? keep(cache, name, request, await fetch(request));
+function open(name: string): Promise<Cache> {
+  const cache = opened.get(name) ?? caches.open(name);
+  opened.set(name, cache);
+  return cache;
 }
 
-async function networkFirst(request: Request, name: string): Promise<Response> {
-  const cache = await caches.open(name);
+async function cacheFirst(event: FetchEvent, name: string): Promise<Response> {
+  const found = await (await open(name)).match(event.request);
+  return found ?? keep(event, name, await fetch(event.request));
+}
+
+async function networkFirst(event: FetchEvent, name: string): Promise<Response> {
   try {
-    return keep(cache, name, request, await fetch(request));
+    return keep(event, name, await fetch(event.request));
   } catch {
-    return (await cache.match(request)) ?? new Response("", { status: 503 });
+    return (await (await open(name)).match(event.request)) ?? new Response("", { status: 503 });
   }
 }
 
-function keep(cache: Cache, name: string, request: Request, reply: Response): Response {
-  if (reply.ok) {
-    const copy = reply.clone();
-    void cache.put(request, copy).then(() => tidy(cache, name)).catch(() => undefined);
-  }
+function keep(event: FetchEvent, name: string, reply: Response): Response {
+  if (reply.ok) event.waitUntil(put(name, event.request, reply.clone()).catch(() => undefined));
   return reply;
+}
+
+async function put(name: string, request: Request, reply: Response): Promise<void> {
+  await quiet();
+  const cache = await open(name);
+  await cache.put(request, reply);
+  await tidy(cache, name);
+}
+
+async function quiet(): Promise<void> {
+  for (let moment = 0; moment < MOST_MOMENTS; moment += 1) {
+    await new Promise((done) => setTimeout(done, QUIET));
+    if (Date.now() - asked >= QUIET) return;
+  }
 }
 
 async function tidy(cache: Cache, name: string): Promise<void> {

@@ -262,8 +262,8 @@ export class Api {
     const path = `days/${day}?offset=${offset}&limit=${limit}&${query(filters)}`;
     return (await this.#get<{ images: Row[] }>(path)).images;
   };
-  latest = async (limit: number, filters: Filters): Promise<Row[]> =>
-    (await this.#get<{ images: Row[] }>(`images?limit=${limit}&${query(filters)}`)).images;
+  latest = (limit: number, filters: Filters): Promise<{ images: Row[]; cursor: string | null }> =>
+    this.#get(`images?limit=${limit}&${query(filters)}`);
   details = (id: string): Promise<Details> => this.#get(`images/${id}`);
   lineage = async (id: string): Promise<Family> =>
     (await this.#get<{ root: Family }>(`images/${id}/lineage`)).root;

@@ -7,6 +7,8 @@ import { clamp, Layout, Travel, type Section } from "./layout";
 
 export interface Source {
   readonly sections: readonly Section[];
+  /** Whether it shows another search than the one before it. */
+  readonly isAnother: boolean;
   /** The row at a position if it is at hand. */
   peek(section: number, index: number): Row | undefined;
   /** Whether that row is as the server has it now. */
@@ -22,9 +24,12 @@ interface Tile {
   readonly stars: HTMLElement;
   ordinal: number;
   id: string | null;
+  /** Whether the place has moved to another image since it was filled. */
+  isStale: boolean;
 }
 
-// Pixels around the view that are drawn too; after a jump what is in view comes first.
+// Pixels around the view that are drawn too; after a jump, and in another search, what is in view
+// comes first.
 const AROUND = 480;
 const AROUND_JUMP = 40;
 const REST = 160;
@@ -89,7 +94,9 @@ export class Gallery extends Part {
   }
 
   protected override updated(changes: Map<string, unknown>): void {
-    if (changes.has("source") || changes.has("wanted")) this.#relayout();
+    if (changes.has("source") || changes.has("wanted")) {
+      this.#relayout(changes.has("source") && this.source?.isAnother === true);
+    }
     else this.refresh();
   }
 
@@ -111,10 +118,10 @@ export class Gallery extends Part {
     this.#tiles.get(this.focused)?.box.focus({ preventScroll: true });
   }
 
-  #relayout(): void {
+  #relayout(isAnother = false): void {
     if (this.#scroller === null || this.source === null) return;
     const width = this.#space!.clientWidth;
-    if (width === 0) return;
+    if (width === 0 && this.source.sections.length > 0) return;
     const grown = this.#layout;
     const before = this.#travel.top;
     this.#layout = new Layout(this.source.sections, width, this.wanted);
@@ -122,8 +129,7 @@ export class Gallery extends Part {
     for (const key of [...this.#headings.keys()]) this.#dropHeading(key);
     for (const tile of [...this.#tiles.values()]) this.#replace(tile);
     const added = grown.columns === this.#layout.columns ? this.#layout.height - grown.height : 0;
-    this.#goTo(before > 0 ? before + Math.max(0, added) : 0);
-    this.refresh();
+    this.#goTo(before > 0 ? before + Math.max(0, added) : 0, isAnother);
     this.#keepFocus();
   }
 
@@ -142,6 +148,10 @@ export class Gallery extends Part {
       this.#travel.follow(this.#scroller!.scrollTop, this.#scroller!.clientHeight, this.#layout);
       this.#draw();
     });
+    this.#settleSoon();
+  }
+
+  #settleSoon(): void {
     clearTimeout(this.#rest);
     this.#rest = setTimeout(() => this.#settle(), REST);
   }
@@ -154,11 +164,11 @@ export class Gallery extends Part {
     else this.#draw();
   }
 
-  #goTo(top: number): void {
+  #goTo(top: number, isAnother = false): void {
     if (this.#scroller === null) return;
     const bar = this.#travel.goTo(top, this.#scroller.clientHeight, this.#layout);
     this.#scroller.scrollTop = bar;
-    this.#draw();
+    this.#draw(isAnother);
   }
 
   #jump(share: number): void {
@@ -174,13 +184,15 @@ export class Gallery extends Part {
     }
   }
 
-  #draw(): void {
+  #draw(isAnother = false): void {
     if (this.source === null || this.#scroller === null) return;
     const top = this.#travel.top;
     const view = this.#scroller.clientHeight;
     const shift = `translateY(${this.#scroller.scrollTop - top}px)`;
     this.#stage!.style.transform = this.#heads!.style.transform = shift;
-    const around = Math.abs(top - this.#drawnTop) > view ? AROUND_JUMP : AROUND;
+    const isJump = isAnother || Math.abs(top - this.#drawnTop) > view;
+    if (isJump) this.#settleSoon();
+    const around = isJump ? AROUND_JUMP : AROUND;
     this.#drawnTop = top;
     const needed = new Set<number>();
     const headings = new Set<number>();
@@ -238,7 +250,11 @@ export class Gallery extends Part {
   }
 
   #place(ordinal: number): void {
-    if (this.#tiles.has(ordinal)) return;
+    const here = this.#tiles.get(ordinal);
+    if (here !== undefined) {
+      if (here.isStale) this.#fill(here);
+      return;
+    }
     const tile = this.#free.pop() ?? makeTile();
     tile.ordinal = ordinal;
     tile.id = null;
@@ -266,7 +282,10 @@ export class Gallery extends Part {
   /** A tile of before in the new layout. It stays in the page, or the focus would be lost. */
   #replace(tile: Tile): void {
     if (tile.ordinal >= this.#layout.total) this.#release(tile);
-    else this.#position(tile);
+    else {
+      this.#position(tile);
+      tile.isStale = true;
+    }
   }
 
   #release(tile: Tile): void {
@@ -280,6 +299,7 @@ export class Gallery extends Part {
     const { section, index } = this.#layout.placeOf(tile.ordinal);
     const row = this.source?.peek(section, index);
     const { box, image } = tile;
+    tile.isStale = false;
     box.tabIndex = tile.ordinal === this.focused ? 0 : -1;
     box.setAttribute("aria-posinset", String(tile.ordinal + 1));
     box.setAttribute("aria-setsize", String(this.#layout.total));
@@ -415,7 +435,7 @@ function makeTile(): Tile {
   const stars = document.createElement("span");
   stars.className = "tile-stars";
   box.append(image, pick, stars);
-  return { box, image, stars, ordinal: -1, id: null };
+  return { box, image, stars, ordinal: -1, id: null, isStale: false };
 }
 
 declare global {

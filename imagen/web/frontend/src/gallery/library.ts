@@ -5,12 +5,14 @@ import { ApiError, Unreachable, type Change, type Filters, type Row } from "../c
 import { session } from "../core/session";
 import { addToOutbox, emptyOutbox, type Seen } from "../core/storage";
 import { language, type Messages } from "../messages/messages";
-import { DaySource, PAGE } from "./source";
+import type { Section } from "./layout";
+import { dayOf, DaySource, PAGE } from "./source";
 
 const NAMES = ["q", "model", "operation", "tag", "collection", "min_stars", "state"] as const;
 const REFRESH_PAUSE = 250;
-// While one types, only the latest images are counted; then more, and then all.
-const FIRST_COUNT = 200;
+// While one types, only the latest images are read, which tell their days; then more are counted,
+// and then all.
+const FIRST_COUNT = PAGE;
 const NEXT_COUNT = 10_000;
 const GROW_PAUSE = 300;
 const REFUSALS: ReadonlySet<string> = new Set(["INVALID_REQUEST", "NOT_FOUND", "TOO_LARGE"]);
@@ -111,14 +113,11 @@ class Library {
     const asked = (this.#asked += 1);
     const filters = this.#filters;
     try {
-      const [{ days, is_whole }, rows] = await Promise.all([
-        session.api.timeline(filters, this.#most),
-        this.#most === FIRST_COUNT ? session.api.latest(PAGE, filters) : [],
-      ]);
+      const { sections, isWhole, rows } = this.#most === FIRST_COUNT
+        ? await readLatest(filters) : await readDays(filters, this.#most);
       if (asked !== this.#asked) return false;
-      const sections = days.map(([key, count]) => ({ key, count }));
       const source = new DaySource(session.api, filters, sections,
-        (day) => language.value.day(day), this.source.value, is_whole);
+        (day) => language.value.day(day), this.source.value, isWhole);
       source.seed(rows);
       this.source.value = source;
       return true;
@@ -252,6 +251,30 @@ async function conflictsOf({ stars }: Change, seen: Seen): Promise<number> {
   const now = await Promise.all(ids.map((id) => session.api.details(id).catch(() => null)));
   return now.filter((one) => one !== null && one.stars !== seen[one.id] && one.stars !== stars)
     .length;
+}
+
+interface Found {
+  readonly sections: readonly Section[];
+  readonly isWhole: boolean;
+  /** The latest rows, as far as they came with it. */
+  readonly rows: readonly Row[];
+}
+
+/** One call for the rows and their days, so that the first images are asked for at once. */
+async function readLatest(filters: Filters): Promise<Found> {
+  const { images: rows, cursor } = await session.api.latest(FIRST_COUNT, filters);
+  const days = new Map<string, number>();
+  for (const row of rows) days.set(dayOf(row), (days.get(dayOf(row)) ?? 0) + 1);
+  return { sections: sectionsOf([...days]), isWhole: cursor === null, rows };
+}
+
+async function readDays(filters: Filters, most: number | undefined): Promise<Found> {
+  const { days, is_whole: isWhole } = await session.api.timeline(filters, most);
+  return { sections: sectionsOf(days), isWhole, rows: [] };
+}
+
+function sectionsOf(days: readonly [string, number][]): readonly Section[] {
+  return days.map(([key, count]) => ({ key, count }));
 }
 
 export function download(link: string): void {

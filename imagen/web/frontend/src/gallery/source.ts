@@ -12,6 +12,7 @@ export class DaySource implements Source {
   readonly #pages = new Map<string, Row[]>();
   readonly #before = new Map<string, Row>();
   readonly #fetching = new Map<string, Promise<void>>();
+  readonly isAnother: boolean;
 
   constructor(
     readonly api: Api,
@@ -21,12 +22,12 @@ export class DaySource implements Source {
     earlier: DaySource | null = null,
     readonly isWhole = true,
   ) {
-    if (earlier !== null) this.#takeOver(earlier);
+    this.isAnother = JSON.stringify(earlier?.filters) !== JSON.stringify(filters);
+    if (earlier !== null && !this.isAnother) this.#takeOver(earlier);
   }
 
   /** Show the rows of before until the new ones are here, so that nothing flickers. */
   #takeOver(earlier: DaySource): void {
-    if (JSON.stringify(earlier.filters) !== JSON.stringify(this.filters)) return;
     const places = new Map(this.sections.map((day, at) => [day.key, at]));
     for (const [key, rows] of earlier.#pages) {
       const [old, page] = key.split(".").map(Number) as [number, number];
@@ -46,7 +47,7 @@ export class DaySource implements Source {
     let at = 0;
     for (const [section, day] of this.sections.entries()) {
       const own: Row[] = [];
-      while (rows[at]?.created_at.slice(0, 10) === day.key) own.push(rows[at++]!);
+      while (at < rows.length && dayOf(rows[at]!) === day.key) own.push(rows[at++]!);
       if (own.length >= Math.min(PAGE, day.count)) this.#pages.set(keyOf(section, 0), own.slice(0, PAGE));
       else for (const [index, row] of own.entries()) this.#before.set(keyOf(section, index), row);
       if (at >= rows.length) return;
@@ -140,7 +141,7 @@ export class DaySource implements Source {
   async locate(row: Pick<Row, "id" | "created_at">): Promise<number | null> {
     const here = this.ordinalOf(row.id);
     if (here !== null) return here;
-    const section = this.sections.findIndex((day) => day.key === row.created_at.slice(0, 10));
+    const section = this.sections.findIndex((day) => day.key === dayOf(row));
     if (section < 0) return null;
     const last = Math.min(this.sections[section]!.count, MOST_IDS);
     for (let start = 0; start < last; start += PAGE) {
@@ -169,6 +170,11 @@ export class DaySource implements Source {
       for (const [at, row] of rows.entries()) if (ids.has(row.id)) rows[at] = change(row);
     }
   }
+}
+
+/** The day of an image, in UTC as the server counts it. */
+export function dayOf(row: Pick<Row, "created_at">): string {
+  return row.created_at.slice(0, 10);
 }
 
 function keyOf(section: number, page: number): string {

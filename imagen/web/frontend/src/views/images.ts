@@ -16,13 +16,11 @@ import "../gallery/gallery";
 import "../gallery/timeline";
 import "./making";
 
-const SEARCH_PAUSE = 20;
 const MOST_COMPARED = 4;
 
 @customElement("imagen-images")
 export class Images extends Part {
   @state() private selected: ReadonlySet<string> = new Set();
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -47,12 +45,13 @@ export class Images extends Part {
     const filters = filtersOf(this.read(route).query);
     if (!this.hidden) library.want(filters);
     const total = source?.total ?? 0;
+    const isEmpty = source !== null && total === 0;
     return html`
       ${this.#bar(filters, total, source?.isWhole ?? true)}
       <imagen-making></imagen-making>
       <div class="gallery-frame ${this.selected.size > 0 ? "picking" : ""}">
-        ${source !== null && total === 0 ? this.#empty(filters) : html`
-          <imagen-gallery .source=${source} .wanted=${this.read(tileSize)} .selected=${this.selected}
+        ${isEmpty ? this.#empty(filters) : nothing}
+        <imagen-gallery ?hidden=${isEmpty} .source=${source} .wanted=${this.read(tileSize)} .selected=${this.selected}
             .thumbnail=${(row: Row, pixels: number) => session.host.thumbnail(row.id, pixels)}
             @open=${(event: CustomEvent<number>) => void this.#open(event.detail)}
             @toggle=${(event: CustomEvent<number>) => void this.#toggle(event.detail)}
@@ -60,7 +59,7 @@ export class Images extends Part {
             @star=${(event: CustomEvent<{ ordinal: number; stars: number }>) =>
               void this.#star(event.detail.ordinal, event.detail.stars)}
             @discard=${(event: CustomEvent<number>) => void this.#discard(event.detail)}
-            @near-end=${() => void library.more()} @drag-out=${this.#dragOut}></imagen-gallery>`}
+            @near-end=${() => void library.more()} @drag-out=${this.#dragOut}></imagen-gallery>
         ${this.selected.size > 0 ? this.#selection(filters) : nothing}
       </div>`;
   }
@@ -73,7 +72,7 @@ export class Images extends Part {
         <label class="search">${icon("search")}
           <span class="visually-hidden">${this.t.searchImages}</span>
           <input type="search" placeholder=${this.t.searchImages} .value=${filters.q ?? ""}
-            @input=${(event: Event) => this.#searchSoon((event.target as HTMLInputElement).value)}>
+            @input=${(event: Event) => this.#filter({ q: (event.target as HTMLInputElement).value }, true)}>
           ${filters.q ? html`<button class="button quiet small icon-only" aria-label=${this.t.clear}
             @click=${() => this.#filter({ q: "" })}>${icon("close")}</button>` : nothing}
         </label>
@@ -119,11 +118,6 @@ export class Images extends Part {
           ${choices.map(([one, words]) => html`<option value=${one} ?selected=${one === value}
             >${words}</option>`)}
         </select></span>`;
-  }
-
-  #searchSoon(words: string): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#filter({ q: words }, true), SEARCH_PAUSE);
   }
 
   #filter(change: Partial<Filters>, replace = false): void {

@@ -1,4 +1,5 @@
 // Entry of the page: its host, the language and theme of this browser, then the shell.
+import { keepThumbnails } from "./core/kept-thumbnails";
 import { PageHost } from "./core/page-host";
 import { followAddress } from "./core/route";
 import { session } from "./core/session";
@@ -16,4 +17,5 @@ if (chosen !== "en") void setLanguage(chosen);
 void rememberDraft();
 void session.begin().then(() => library.begin());
 addEventListener("offline", () => { session.connected.value = false; });
+keepThumbnails();
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register("./sw.js").catch(() => undefined);

@@ -1,6 +1,5 @@
 // The page opens without the server: its files, the thumbnails and the answers seen last are kept.
-// What costs money, or
-// changes anything, never passes through here.
+// What costs money, or changes anything, never passes through here.
 export {};
 declare const FILES: readonly string[];
 declare const VERSION: string;
@@ -9,7 +8,7 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 const SHELL = `imagen-shell-${VERSION}`;
 const THUMBNAILS = "imagen-thumbnails";
 const SEEN = "imagen-seen";
-const MOST: Record<string, number> = { [THUMBNAILS]: 500, [SEEN]: 300 };
+const MOST: Record<string, number> = { [SEEN]: 300 };
 // One in this many kept answers tidies up: a cache has no limit of its own.
 const TIDY_EACH = 40;
 // Answers are kept once nothing was asked for a moment, or the page would wait for the disk; and
@@ -20,7 +19,17 @@ const opened = new Map<string, Promise<Cache>>();
 let kept = 0;
 let asked = 0;
 
+interface Routing {
+  /** Missing in some browsers. */
+  addRoutes?: (rule: { condition: object; source: object }) => Promise<void>;
+}
+
 worker.addEventListener("install", (event) => {
+  // The browser looks for thumbnails by itself; the page keeps them.
+  event.waitUntil((event as Routing).addRoutes?.({
+    condition: { urlPattern: `${worker.registration.scope}api/1/images/*/thumbnail/*` },
+    source: { cacheName: THUMBNAILS },
+  }) ?? Promise.resolve());
   event.waitUntil(caches.open(SHELL)
     .then((cache) => cache.addAll(["./", ...FILES.filter((name) => name !== "index.html")]))
     .then(() => worker.skipWaiting()));
@@ -37,10 +46,10 @@ worker.addEventListener("fetch", (event) => {
   asked = Date.now();
   const path = url.pathname.slice(new URL(worker.registration.scope).pathname.length);
   if (path.startsWith("api/1/events") || path.includes("/file") || path.startsWith("api/1/zips")) return;
-  if (path.includes("/thumbnail/")) event.respondWith(cacheFirst(event, THUMBNAILS));
+  if (path.includes("/thumbnail/")) event.respondWith(keptOrFetched(request, THUMBNAILS));
   else if (path.startsWith("api/")) event.respondWith(networkFirst(event, SEEN));
   else if (path === "") event.respondWith(networkFirst(event, SHELL));
-  else event.respondWith(cacheFirst(event, SHELL));
+  else event.respondWith(keptOrFetched(request, SHELL));
 });
 
 async function removeOld(): Promise<void> {
@@ -55,9 +64,8 @@ function open(name: string): Promise<Cache> {
   return cache;
 }
 
-async function cacheFirst(event: FetchEvent, name: string): Promise<Response> {
-  const found = await (await open(name)).match(event.request);
-  return found ?? keep(event, name, await fetch(event.request));
+async function keptOrFetched(request: Request, name: string): Promise<Response> {
+  return (await (await open(name)).match(request)) ?? fetch(request);
 }
 
 async function networkFirst(event: FetchEvent, name: string): Promise<Response> {

@@ -2,14 +2,15 @@
 
 The index has words. For a beginning it merges the images of all words that
 begin so, before it gives the first: seconds, where most of a million images
-have one. But then the newest images have one too, and a look at their words
-costs 5 microseconds each. Where few of them have one, the merged list is short.
+have one. But then the newest images have one too, and few looks at their words
+find a page. Where few of them have one, the merged list is short.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import sqrt
 
 import msgspec
 
@@ -21,9 +22,11 @@ __all__ = ["walk"]
 
 # Images that are looked at together.
 _FIRST, _MOST = 250, 4000
-# Images after which one in twenty must match, or the index is asked.
+# Images after which enough of them must match, or the index is asked.
 _SAMPLE = 500
-_SHARE = 0.05
+_LEAST_SHARE, _LARGEST_SHARE = 0.05, 0.9
+# A look costs as much as the index takes for 20 matches.
+_LOOK = 20
 _TEXTS = "SELECT number, request, revised_prompt, tags, notes FROM images WHERE number IN"
 
 Newer = Callable[[str | None, int | None, int], Sequence[int]]
@@ -38,15 +41,16 @@ _decode_tags = msgspec.json.Decoder(list[str]).decode
 
 
 def walk(
-    reader: Transaction, beginnings: Beginnings, newer: Newer, limit: int
+    reader: Transaction, beginnings: Beginnings, newer: Newer, limit: int, wanted: int
 ) -> Sequence[int] | None:
     """Return the numbers of the first `limit` images that match, in the order of
     the walk; None if the index finds them sooner.
 
     Args:
         newer: Returns the next numbers of a match after one, up to a number of them.
+        wanted: Number of images that the caller wants in all, in several walks.
     """
-    look = _Look(beginnings)
+    look = _Look(beginnings, _share_for(reader, wanted))
     found: list[int] = []
     last, size = None, _FIRST
     while True:
@@ -54,7 +58,7 @@ def walk(
         found += look.matching(reader, numbers)
         if len(found) >= limit or len(numbers) < size:
             return found[:limit]
-        if look.looked >= _SAMPLE and len(found) < look.looked * _SHARE:
+        if look.looked >= _SAMPLE and len(found) < look.looked * look.share:
             break
         last, size = numbers[-1], min(_MOST, 2 * size)
     rare = look.rare()
@@ -62,21 +66,31 @@ def walk(
         return None
     # Few have these, so the index lists them quickly, and all others are walked.
     narrowed = beginnings.leave_to_index(rare)
-    return walk(reader, narrowed, newer, limit) if rare else None
+    return walk(reader, narrowed, newer, limit, wanted) if rare else None
+
+
+def _share_for(reader: Transaction, wanted: int) -> float:
+    """Return the share of matches from which on the looks at `wanted / share`
+    images cost less than the index with all `share * images` matches.
+    """
+    ((images,),) = reader.run("SELECT sum(images) FROM library_size")
+    share = sqrt(_LOOK * wanted / max(1, int(str(images or 0))))
+    return min(_LARGEST_SHARE, max(_LEAST_SHARE, share))
 
 
 class _Look:
     """Looks at the words of images, and how often each was there."""
 
-    def __init__(self, beginnings: Beginnings) -> None:
+    def __init__(self, beginnings: Beginnings, share: float) -> None:
         self.looked = 0
+        self.share = share
         self._wanted = [(word, _searched(word)) for word in beginnings.wanted]
         self._unwanted = [_searched(word) for word in beginnings.unwanted]
         self._hits: Counter[SearchWord] = Counter()
 
     def rare(self) -> Sequence[SearchWord]:
         """Return the words that few have."""
-        most = self.looked * _SHARE
+        most = self.looked * self.share
         return [word for word, _ in self._wanted if self._hits[word] < most]
 
     def matching(self, reader: Transaction, numbers: Sequence[int]) -> Sequence[int]:

@@ -125,12 +125,14 @@ class LibraryQuery:
         days: Counter[int] = Counter()
         left = _MOST if most is None else most
         while left > 0:
-            piece = min(left, most_at_once)
-            found, last = await self._database.look(partial(_days, selection=selection, most=piece))
+            count = partial(
+                _days, selection=selection, most=min(left, most_at_once), most_by_index=left
+            )
+            found, last = await self._database.look(count)
             days.update(found)
             if last is None:
                 return list(days.items()), False
-            left -= piece
+            left -= sum(found.values())
             selection = msgspec.structs.replace(selection, end=last)
         return list(days.items()), True
 
@@ -193,10 +195,13 @@ def _most_at_once(selection: Selection, most: int | None) -> int:
 
 
 def _days(
-    reader: Transaction, selection: Selection, most: int
+    reader: Transaction, selection: Selection, most: int, most_by_index: int
 ) -> tuple[dict[int, int], int | None]:
     """Count the latest `most` images by day; return the number of the last one
     too if there are more.
+
+    A beginning that few images have is counted up to `most_by_index` at once:
+    for each piece the index would merge the lists of its words anew.
     """
     if selection.match is None and selection.ranges == Ranges() and _is_of_days(selection):
         kept_only = "" if selection.excluded is None else "AND trashed = 0"
@@ -210,8 +215,9 @@ def _days(
     if bounded is None:
         return {}, None
     selection, conditions = bounded
-    numbers = _walked(reader, selection, conditions, most + 1)
+    numbers = _walked(reader, selection, conditions, most + 1, wanted=most_by_index)
     if numbers is None:
+        most = most if selection.beginnings is None else most_by_index
         return _counted(reader, selection, conditions, most)
     last = numbers[most - 1] if len(numbers) > most else None
     return Counter(number // _DAY for number in numbers[:most]), last
@@ -336,9 +342,10 @@ def _walked(
     limit: int,
     *,
     newest: bool = True,
+    wanted: int | None = None,
 ) -> Sequence[int] | None:
     """Return the numbers of the first images that match; None if the index finds
-    them as soon.
+    them as soon. With `wanted`, the caller asks for so many in all.
     """
     if selection.beginnings is None:
         return None
@@ -356,7 +363,7 @@ def _walked(
         )
         return [int(str(number)) for (number,) in rows]
 
-    return walk(reader, selection.beginnings, newer, limit)
+    return walk(reader, selection.beginnings, newer, limit, limit if wanted is None else wanted)
 
 
 def _rows_of(reader: Transaction, numbers: Sequence[int], *, newest: bool) -> list[Row]:

@@ -573,7 +573,10 @@ def test_offline_and_back(context, site):
     until(lambda: tab.tiles() == 2, "the worker has seen the images")
     until(lambda: tab.page.evaluate(SEEN), "it keeps them")
     tab.page.fill("#prompt", "a draft")
-    until(lambda: (tab.page.evaluate(KEPT, "draft") or {}).get("prompt") == "a draft", "the draft is kept")
+    until(
+        lambda: (tab.page.evaluate(KEPT, "draft") or {}).get("prompt") == "a draft",
+        "the draft is kept",
+    )
 
     site.kill()
     tab.page.reload()

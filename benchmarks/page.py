@@ -37,6 +37,7 @@ _VIEW = {"width": 1280, "height": 820}
 _DRAWN = 24
 _KEY_SECONDS = 0.06
 _ARRIVING = 200
+_TURNS, _SCREENS = 3, 25
 _QUERIES = (
     *("word00000", "word00003", "word00050", "word00700", "word19999", "nothing"),
     *("wor*", "word*", "word0*", "word00*", "word000*", "word0000*", "word1*", "word19*"),
@@ -187,7 +188,6 @@ def _open(browser: Any, url: str) -> Any:
 
 def _scroll(browser: Any, url: str) -> None:
     page = _open(browser, url)
-    before = _heap(page)
     page.evaluate(_BLANKS)
     line = page.locator(".timeline").bounding_box()
     wheel = jump = 0.0
@@ -205,9 +205,29 @@ def _scroll(browser: Any, url: str) -> None:
         page.wait_for_timeout(200)
         wheel = max(wheel, page.evaluate("window.blank"))
     print(f"longest blank: wheel {wheel:.0f} ms, jumps {jump:.0f} ms")
-    page.evaluate("location.hash = '#/'")
-    print(f"heap: {before:.1f} MB at first, {_heap(page):.1f} MB after")
     page.close()
+
+
+def _memory(browser: Any, url: str) -> None:
+    page = _open(browser, url)
+    print(f"heap at first: {_heap(page):.1f} MB; by tenths of the way:")
+    for turn in range(_TURNS):
+        for way, shares in (("down", range(11)), ("up", range(10, -1, -1))):
+            heaps = [_heap_at(page, share / 10) for share in shares]
+            print(f"  {way} {turn + 1}:", *(f"{heap:.1f}" for heap in heaps), flush=True)
+    page.close()
+
+
+def _heap_at(page: Any, share: float) -> float:
+    """Scroll through some screens from there on, as one who looks around."""
+    line = page.locator(".timeline").bounding_box()
+    page.mouse.click(line["x"] + 4, line["y"] + line["height"] * min(0.999, share))
+    page.mouse.move(600, 500)
+    for _ in range(_SCREENS):
+        page.mouse.wheel(0, 700)
+        page.wait_for_timeout(60)
+    page.wait_for_timeout(300)
+    return _heap(page)
 
 
 def _search(browser: Any, url: str) -> None:
@@ -281,7 +301,7 @@ def _run(home: Path, rows: int, only: list[str]) -> None:
     build_bundle()
     home.mkdir(parents=True, exist_ok=True)
     trio.run(_fill, home, rows)
-    parts = {"first": _first_view, "scroll": _scroll, "search": _search}
+    parts = {"first": _first_view, "scroll": _scroll, "memory": _memory, "search": _search}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         print("load:", *(f"{one:.1f}" for one in os.getloadavg()), flush=True)
@@ -305,7 +325,10 @@ if __name__ == "__main__":
     parser.add_argument("--home", type=Path, default=Path("benchmarks-million"))
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument(
-        "--only", nargs="*", default=[], choices=["first", "scroll", "search", "arrivals"]
+        "--only",
+        nargs="*",
+        default=[],
+        choices=["first", "scroll", "memory", "search", "arrivals"],
     )
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -75,6 +75,17 @@ class Deletion:
         await self.sweep()
         return deleted
 
+    async def remove_inputs(self, inputs: Iterable[tuple[str, str]]) -> None:
+        """Remove input images, given by hash and media type, that no image,
+        session or attempt in flight refers to.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        queue = "INSERT OR IGNORE INTO removals (sha256, media_type, queued_at) VALUES (?, ?, ?)"
+        await self._database.write([(queue, (*names, self._now())) for names in inputs])
+        await self.sweep()
+
     async def sweep(self) -> None:
         """Remove the queued files, and their objects. What cannot be removed
         stays queued.

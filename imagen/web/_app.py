@@ -28,6 +28,7 @@ from ._desk.batches import Batches
 from ._desk.changes import Changes
 from ._desk.desk import Desk
 from ._desk.events import EventLog
+from ._desk.uploads import Uploads
 from ._desk.watching import watch_library
 from ._desk.zips import Zips
 from ._home import claim_page, web_folder
@@ -92,15 +93,18 @@ async def open_page(
         await batches.load()
         zips = Zips(client, web_folder(client.settings.home) / "zips", nursery)
         await zips.clear()
+        uploads = Uploads(client, web_folder(client.settings.home) / "uploads", batches.inputs)
         desk = Desk(
             client=client,
             events=events,
             batches=batches,
             changes=Changes(library, events),
             zips=zips,
+            uploads=uploads,
             confirm_above_usd=above_usd,
         )
         nursery.start_soon(watch_library, library, events, name="imagen web library")
+        nursery.start_soon(uploads.run, name="imagen web uploads")
         try:
             yield Door(_router(desk, await desk.work(Pages)), secret=secret, hosts=hosts), events
         finally:

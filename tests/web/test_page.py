@@ -559,8 +559,8 @@ SEEN = """async () => {
   const [thumbnails, seen] = await Promise.all(
     ["imagen-thumbnails", "imagen-seen"].map(async (name) => (await caches.open(name)).keys()));
   const paths = seen.map((one) => new URL(one.url).pathname);
-  return thumbnails.length >= 2 && ["/state", "/models", "/timeline"].every(
-    (end) => paths.some((path) => path.endsWith(end))) && paths.some((path) => path.includes("/days/"));
+  const has = (part) => paths.some((path) => path.includes(part));
+  return thumbnails.length >= 2 && ["/state", "/models", "/timeline", "/days/"].every(has);
 }"""
 
 

@@ -21,7 +21,7 @@ from .._desk.batch_files import BegunBatch
 from .._desk.batches import Opening
 from .._desk.desk import Desk
 from .._desk.places import BatchView
-from .._desk.uploads import InputView, keep_upload
+from .._desk.uploads import InputView
 from .._security import CONTENT_POLICY, FOR_EVER
 from .._wire.errors import ApiError
 from .._wire.requests import AskedRequest, read_input, read_request, repeated
@@ -65,7 +65,7 @@ class QuoteReply(msgspec.Struct, frozen=True, kw_only=True):
 @CALLS.post("quote")
 async def quote(desk: Desk, *, body: QuoteBody) -> QuoteReply:
     """Return what requests would cost. Free."""
-    requests = await _read_requests(desk.client, body.requests, body.n)
+    requests = await _read_requests(desk, body.requests, body.n)
     found = desk.client.quote(requests, economy=body.economy)
     planned = [desk.client._services.planner.plan(one) for one in requests[:: body.n]]
     return QuoteReply(
@@ -80,14 +80,16 @@ async def quote(desk: Desk, *, body: QuoteBody) -> QuoteReply:
     )
 
 
-async def _read_requests(client: Client, asked: Sequence[msgspec.Struct], n: int) -> list[Request]:
+async def _read_requests(desk: Desk, asked: Sequence[msgspec.Struct], n: int) -> list[Request]:
     if len(asked) * n > _MOST_IMAGES:
         raise ApiError(
             400,
             "INVALID_REQUEST",
             f"{len(asked) * n:,} images are asked for: a batch has at most {_MOST_IMAGES}.",
         )
-    return repeated([await read_request(client, one) for one in asked], n)
+    requests = [await read_request(desk.client, one) for one in asked]
+    await desk.uploads.use(requests)
+    return repeated(requests, n)
 
 
 def _needs_consent(quote: Quote, above: Decimal | None) -> bool:
@@ -136,7 +138,7 @@ async def batches(desk: Desk) -> BatchesReply:
 @CALLS.post("batches", status=201)
 async def start_batch(desk: Desk, *, body: StartBody) -> BatchView:
     """Start a batch in the server, with the user's consent to its cost."""
-    requests = await _read_requests(desk.client, body.requests, body.n)
+    requests = await _read_requests(desk, body.requests, body.n)
     _check_consent(desk, body, requests)
     moment = desk.moment
 
@@ -238,7 +240,7 @@ class UploadQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def upload(desk: Desk, *, query: UploadQuery, request: HttpRequest) -> InputView:
     """Keep the body, an image, to work on."""
     data = await read_body(request, desk.client.settings.bounds.max_input_bytes)
-    return await keep_upload(desk.client, data, query.name)
+    return await desk.uploads.keep(data, query.name)
 
 
 @CALLS.get("inputs/{handle}")

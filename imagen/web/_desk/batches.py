@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 
 import trio
@@ -16,6 +16,7 @@ from .batch_files import BatchFiles, BegunBatch
 from .events import EventLog
 from .places import BatchView
 from .running import PageBatch
+from .uploads import hashes_of
 
 __all__ = ["Batches", "Opening"]
 
@@ -65,6 +66,12 @@ class Batches:
     def all(self) -> Sequence[BatchView]:
         """Return the views of all batches, the latest first, without places."""
         return [batch.view for batch in reversed(self._batches.values())]
+
+    def inputs(self) -> Set[str]:
+        """Return the hashes of the images that their requests work on."""
+        return {
+            sha256 for batch in self._batches.values() for sha256 in hashes_of(batch.begun.requests)
+        }
 
     def get(self, batch_id: str) -> PageBatch:
         """Return a batch.

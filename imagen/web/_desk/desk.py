@@ -14,6 +14,7 @@ from ..._client.client import Client
 from .batches import Batches
 from .changes import Changes
 from .events import EventLog
+from .uploads import Uploads
 from .zips import Zips
 
 __all__ = ["Desk"]
@@ -31,6 +32,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     batches: Batches
     changes: Changes
     zips: Zips
+    uploads: Uploads
     confirm_above_usd: Decimal | None
 
     @property

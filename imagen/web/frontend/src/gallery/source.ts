@@ -5,7 +5,7 @@ import type { Section } from "./layout";
 import type { Source } from "./gallery";
 
 export const PAGE = 100;
-const MOST_PAGES = 120;
+const MOST_PAGES = 40;
 const MOST_IDS = 5000;
 
 export class DaySource implements Source {

@@ -15,6 +15,8 @@ import "./parameters";
 import "./prompts";
 
 const QUOTE_PAUSE = 180;
+// The server keeps an upload for a week after a quote: a draft may stay open for longer.
+const QUOTE_AGAIN = 12 * 3600 * 1000;
 const COUNTS = [1, 2, 4, 8];
 
 @customElement("imagen-composer")
@@ -42,6 +44,8 @@ export class Composer extends Part {
       for (const id of ids) void this.#takeImage(id);
     }));
     this.#priceSoon();
+    const again = setInterval(() => this.#priceSoon(), QUOTE_AGAIN);
+    this.untilGone(() => clearInterval(again));
   }
 
   /** Esc in the dialog cancels what was started last; in an open chooser it only closes that. */

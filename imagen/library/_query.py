@@ -345,7 +345,7 @@ def _walked(
     wanted: int | None = None,
 ) -> Sequence[int] | None:
     """Return the numbers of the first images that match; None if the index finds
-    them as soon. With `wanted`, the caller asks for so many in all.
+    them as soon. With `wanted`, the caller asks for that number in all.
     """
     if selection.beginnings is None:
         return None

@@ -643,6 +643,39 @@ def call_elsewhere(site: Site, path: str, **body: object) -> None:
     assert reply.is_success
 
 
+def test_notes_and_trash_that_hide_a_change_elsewhere_are_said(context, site):
+    tab = Tab(context, site.url)
+    tab.make("a cloud", 3)
+    until(lambda: tab.tiles() == 3, "the images are there")
+    until(lambda: tab.page.evaluate("navigator.serviceWorker.controller !== null"), "it is kept")
+    ids = [tile.get_attribute("data-id") for tile in tab.find(".tile[data-id]").all()]
+    tab.open_first()
+    context.set_offline(True)
+    for number, notes in enumerate(("mine at first", "mine"), 1):
+        tab.page.fill("#notes", notes)
+        until(lambda: tab.page.evaluate(OUTBOX) == number, "the notes wait")  # noqa: B023
+    tab.page.go_back()
+    for number, at in ((3, 1), (4, 2)):
+        tab.find(f'.tile[data-ordinal="{at}"]').focus()
+        press(tab, "Delete")
+        until(lambda: tab.page.evaluate(OUTBOX) == number, "the trash waits")  # noqa: B023
+    call_elsewhere(site, "images/change", ids=[ids[0]], notes="theirs")
+    call_elsewhere(site, "images/change", ids=[ids[1]], stars=5)
+    call_elsewhere(site, "images/change", ids=[ids[2]], trashed=True)
+    call_elsewhere(site, "images/delete", ids=[ids[2]])
+    context.set_offline(False)
+    tab.page.reload()
+    sentence = (
+        "4 changes made offline were sent. 2 images had got other stars or notes in the"
+        " meantime: your change counts. 1 image had been deleted."
+    )
+    until(lambda: sentence in tab.find(".toasts").inner_text(), "it is said")
+    details = context.request.get(f"{site.url}api/1/images/{ids[0]}").json()
+    assert details["notes"] == "mine"
+    trashed = context.request.get(f"{site.url}api/1/images?state=trashed").json()["images"]
+    assert [row["id"] for row in trashed] == [ids[1]]
+
+
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "</textarea><script>alert(2)</script>",

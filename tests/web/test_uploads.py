@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import trio
+import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.images import png
@@ -43,14 +44,14 @@ async def until_gone(page: PageCaller, handle: str) -> None:
     end = time.monotonic() + PATIENCE
     while await there(page, handle):
         assert time.monotonic() < end, "the upload is still there"
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 async def until_over(page: PageCaller, batch_id: str) -> dict:
     end = time.monotonic() + PATIENCE
     while (view := await page.read(f"batches/{batch_id}"))["state"] == "running":
         assert time.monotonic() < end, "the batch still runs"
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
     return view
 
 

@@ -5,11 +5,17 @@ import type { Change } from "./api";
 
 interface Stored extends DBSchema {
   kept: { key: string; value: unknown };
-  outbox: { key: number; value: Change & { at: number; seen?: Seen } };
+  // An earlier version kept stars alone as `seen`.
+  outbox: { key: number; value: Change & { at: number; seen?: unknown; before?: Seen } };
 }
 
-/** The stars of images as they were shown before a change. */
-export type Seen = Readonly<Record<string, number>>;
+/** What a change may hide of an image, as it was shown before. */
+export interface SeenImage {
+  readonly stars?: number;
+  readonly notes?: string;
+}
+
+export type Seen = Readonly<Record<string, SeenImage>>;
 
 let opened: Promise<IDBPDatabase<Stored> | null> | null = null;
 
@@ -38,7 +44,7 @@ export async function forget(key: string): Promise<void> {
 export async function addToOutbox(change: Change, seen: Seen): Promise<boolean> {
   const database = await open();
   if (database === null) return false;
-  await database.add("outbox", { ...change, at: Date.now(), seen });
+  await database.add("outbox", { ...change, at: Date.now(), before: seen });
   return true;
 }
 
@@ -55,8 +61,8 @@ export async function emptyOutbox(
   for (const key of await database.getAllKeys("outbox")) {
     const value = await database.get("outbox", key);
     if (value === undefined) continue;
-    const { at: _, seen = {}, ...change } = value;
-    if (await send(change, seen)) sent += 1;
+    const { at: _, seen: __, before = {}, ...change } = value;
+    if (await send(change, before)) sent += 1;
     await database.delete("outbox", key);
   }
   return sent;

@@ -1,9 +1,11 @@
 // The library as the views see it: the images of the present search, and changes of many at once.
 // A change is shown at once; without the server it waits in the outbox and is sent later.
 import { Cell } from "../core/cell";
-import { ApiError, Unreachable, type Change, type Filters, type Row } from "../core/api";
+import {
+  ApiError, Unreachable, type Change, type Details, type Filters, type Row,
+} from "../core/api";
 import { session } from "../core/session";
-import { addToOutbox, emptyOutbox, type Seen } from "../core/storage";
+import { addToOutbox, emptyOutbox, type Seen, type SeenImage } from "../core/storage";
 import { language, type Messages } from "../messages/messages";
 import type { Section } from "./layout";
 import { dayOf, DaySource, PAGE } from "./source";
@@ -141,7 +143,7 @@ class Library {
   // --- changes ----------------------------------------------------------------------
 
   rate = (ids: readonly string[], stars: number): Promise<string | null> => {
-    const seen = this.#starsOf(ids);
+    const seen = this.#seen(ids);
     this.#showChange(ids, (row) => ({ ...row, stars }));
     return this.#send({ ids, stars }, seen);
   };
@@ -156,7 +158,8 @@ class Library {
     void this.#readFacets();
   }
 
-  annotate = (id: string, notes: string): Promise<string | null> => this.#send({ ids: [id], notes });
+  annotate = (id: string, notes: string, before: string | null): Promise<string | null> =>
+    this.#send({ ids: [id], notes }, before === null ? {} : { [id]: { notes: before } });
 
   async collect(ids: readonly string[], name: string): Promise<void> {
     if (!this.facets.value.collections.includes(name)) {
@@ -170,7 +173,7 @@ class Library {
 
   async trash(ids: readonly string[], t: Messages): Promise<void> {
     if (ids.length === 0) return;
-    const undo = await this.#send({ ids, trashed: true });
+    const undo = await this.#send({ ids, trashed: true }, this.#seen(ids));
     this.#sayDone(t.trashed(ids.length), undo);
     await this.refresh();
   }
@@ -212,10 +215,10 @@ class Library {
     }
   }
 
-  #starsOf(ids: readonly string[]): Seen {
-    const seen: Record<string, number> = {};
+  #seen(ids: readonly string[]): Seen {
+    const seen: Record<string, SeenImage> = {};
     this.source.value?.change(new Set(ids), (row) => {
-      seen[row.id] = row.stars;
+      seen[row.id] = { stars: row.stars };
       return row;
     });
     return seen;
@@ -223,12 +226,14 @@ class Library {
 
   async #sendOutbox(): Promise<void> {
     let conflicts = 0;
+    let gone = 0;
     try {
       const sent = await emptyOutbox(async (change, seen) => {
         try {
           const differing = await conflictsOf(change, seen);
-          await session.api.change(change);
+          const { changed } = await session.api.change(change);
           conflicts += differing;
+          gone += change.ids.length - changed;
           return true;
         } catch (error) {
           // What the server refuses now it refuses later too, and would hold up the others.
@@ -237,20 +242,24 @@ class Library {
           return false;
         }
       });
-      if (sent > 0) session.say(language.value.outboxSent(sent, conflicts));
+      if (sent > 0) session.say(language.value.outboxSent(sent, conflicts, gone));
     } catch {
       // They wait for the next time.
     }
   }
 }
 
-/** How many images have other stars by now than were seen, and than they get. */
-async function conflictsOf({ stars }: Change, seen: Seen): Promise<number> {
-  if (stars === undefined) return 0;
+/** How many images were changed elsewhere since they were seen, so that this change hides it. */
+async function conflictsOf(change: Change, seen: Seen): Promise<number> {
   const ids = Object.keys(seen).slice(0, MOST_CHECKED);
   const now = await Promise.all(ids.map((id) => session.api.details(id).catch(() => null)));
-  return now.filter((one) => one !== null && one.stars !== seen[one.id] && one.stars !== stars)
-    .length;
+  return now.filter((one) => one !== null && isHidden(one, change, seen[one.id]!)).length;
+}
+
+/** Other stars or notes than were seen, and than it gets: those of what goes to the trash too. */
+function isHidden(now: Details, change: Change, seen: SeenImage): boolean {
+  return (seen.stars !== undefined && now.stars !== seen.stars && now.stars !== change.stars)
+    || (seen.notes !== undefined && now.notes !== seen.notes && now.notes !== change.notes);
 }
 
 interface Found {

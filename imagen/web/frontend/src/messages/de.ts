@@ -186,9 +186,10 @@ export const de: Messages = {
   trashed: (count) => `${images(count)} im Papierkorb.`,
   restored: (count) => `${images(count)} wiederhergestellt.`,
   sentLater: "Hier gemerkt. Es wird gesendet, sobald der Server wieder antwortet.",
-  outboxSent: (count, conflicts) =>
+  outboxSent: (count, conflicts, gone) =>
     `${number(count)} ${count === 1 ? "Änderung" : "Änderungen"} von unterwegs gesendet.`
-    + (conflicts === 0 ? "" : ` Andere Sterne hatte inzwischen: ${images(conflicts)}. Es gelten Ihre.`),
+    + (conflicts === 0 ? "" : ` Andere Sterne oder Notizen hatte inzwischen: ${images(conflicts)}. Es gilt Ihre Änderung.`)
+    + (gone === 0 ? "" : ` Inzwischen gelöscht: ${images(gone)}.`),
   stars: "Sterne",
   starCount: (count) => `${count} ${count === 1 ? "Stern" : "Sterne"}`,
 

@@ -190,9 +190,10 @@ export const en = {
   trashed: (count: number): string => `${images(count)} moved to the trash.`,
   restored: (count: number): string => `${images(count)} restored.`,
   sentLater: "Kept here. It is sent when the server answers again.",
-  outboxSent: (count: number, conflicts: number): string =>
+  outboxSent: (count: number, conflicts: number, gone: number): string =>
     `${number(count)} ${count === 1 ? "change" : "changes"} made offline were sent.`
-    + (conflicts === 0 ? "" : ` ${images(conflicts)} had got other stars in the meantime: yours count.`),
+    + (conflicts === 0 ? "" : ` ${images(conflicts)} had got other stars or notes in the meantime: your change counts.`)
+    + (gone === 0 ? "" : ` ${images(gone)} had been deleted.`),
   stars: "Stars",
   starCount: (count: number): string => `${count} ${count === 1 ? "star" : "stars"}`,
 

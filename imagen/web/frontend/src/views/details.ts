@@ -263,7 +263,11 @@ export class DetailsView extends Part {
   #annotate(notes: string): void {
     clearTimeout(this.#timer);
     const id = this.imageId;
-    this.#timer = setTimeout(() => void library.annotate(id, notes), NOTES_PAUSE);
+    this.#timer = setTimeout(() => {
+      const before = this.details?.id === id ? this.details.notes : null;
+      if (before !== null) this.details = { ...this.details!, notes };
+      void library.annotate(id, notes, before);
+    }, NOTES_PAUSE);
   }
 
   async #discard(): Promise<void> {

@@ -82,6 +82,12 @@ class ImageStore:
         # Images are sent to other processes.
         return ImageStore, (self._settings, self._folder, self._prefix)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImageStore) and self.__reduce__() == other.__reduce__()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self._folder, self._prefix))
+
     @property
     def name(self) -> str:
         """URL of the store."""

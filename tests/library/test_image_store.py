@@ -57,6 +57,29 @@ trio.run(main)
 """
 
 
+# Adds and deletes images, for ever.
+BUSY = """
+import random, sys, time, trio
+from pathlib import Path
+from imagen import ImageStoreSettings
+from imagen._system.threads import ThreadWorkers
+from tests.support.images import png
+from tests.support.library import open_shelf
+
+async def main(home, url, seed):
+    rnd = random.Random(seed)
+    images = ImageStoreSettings(url=url)
+    async with open_shelf(Path(home), ThreadWorkers(), images=images) as shelf:
+        shelf.clock.now = time.time()
+        while True:
+            # Few colours: the two processes make the same bytes at times.
+            made = await shelf.add(data=png((rnd.randrange(60), 0, 0)))
+            if rnd.random() < 0.3:
+                await shelf.library.delete(made)
+            shelf.clock.now = time.time()
+
+trio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]))
+"""
 # Moves the images of a home to a store, slowly.
 MOVING = """
 import sys, time, trio
@@ -163,7 +186,9 @@ async def test_an_image_can_be_sent_to_another_process(tmp_path: Path):
     async with open_shelf(tmp_path, images=in_folder(tmp_path / "store")) as shelf:
         image = await shelf.add(data=PNG)
         image.path.unlink()
-        assert pickle.loads(pickle.dumps(image)).data == PNG
+        sent = pickle.loads(pickle.dumps(image))
+        assert sent == image
+        assert sent.data == PNG
 
 
 async def test_without_the_setting_the_store_is_not_even_imported(tmp_path: Path):
@@ -461,6 +486,38 @@ async def test_an_image_survives_the_death_of_its_process(tmp_path: Path, step: 
         assert len(await read(image)) == image.size_bytes
         if step == "file":
             assert await client.library.check() == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_killed_processes_leave_a_library_that_can_be_read_whole(tmp_path: Path, seed: int):
+    store = tmp_path / "store"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", BUSY, str(tmp_path), store.as_uri(), str(seed * 10 + number)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        for number in range(2)
+    ]
+    await until(lambda: len(objects_in(store)) >= 20)
+    for child in children:
+        child.kill()
+        child.communicate()
+    async with open_shelf(tmp_path, ThreadWorkers(), images=in_folder(store)) as shelf:
+        shelf.clock.now = time.time() + 86_400.0
+        await shelf.library.delete([])
+        kinds = {one.kind for one in await shelf.library.check(repair=True)}
+        assert kinds <= {"waiting", "leftover", "orphan"}
+        assert await shelf.library.check() == []
+        listed = [image async for image in shelf.library.find(state="any")]
+        for image in listed:
+            image.path.unlink(missing_ok=True)
+            assert len(image.data) == image.size_bytes
+        # Nothing is there that was deleted.
+        assert {image.sha256 for image in listed} == {
+            name for name in names_in(store) if "#" not in name
+        }
+        assert await shelf.database.read("SELECT 1 FROM removals") == []
 
 
 # --- copies -------------------------------------------------------------------

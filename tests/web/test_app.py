@@ -10,7 +10,7 @@ import pytest
 import imagen
 from imagen.web._wire.requests import AskedRequest, read_request, write_request
 from tests.support.images import png
-from tests.support.web import open_page_caller, sketch
+from tests.support.web import open_page_caller, settings_of, sketch
 
 
 async def test_images_are_made_listed_and_looked_at():
@@ -277,7 +277,7 @@ async def test_budgets_are_shown_with_what_is_left():
 
 
 async def test_a_client_without_a_library_has_no_page(tmp_path):
-    async with imagen.open_client(library=None) as client:
+    async with imagen.open_client(settings_of(tmp_path), library=None) as client:
         with pytest.raises(imagen.ConfigurationError):
             async with imagen.web.open_app(client):
                 pass

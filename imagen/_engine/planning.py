@@ -84,6 +84,7 @@ class Planner:
         self._connections = runtime.connections
         self._inputs = InputReader(runtime)
         self._now = runtime.now
+        self._last: PlannedRequest | None = None
 
     def model_for(self, request: Request) -> Model:
         """Return the first model of a request: the one it names, or the
@@ -120,7 +121,19 @@ class Planner:
         model = self._catalog.select(chosen, today=today)
         if model.capabilities.seed and request.seed is None:
             request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
-        return self._plan_for(request, model, indexes, batch_id, economy=economy)
+        last = self._last
+        if (
+            last is not None
+            and last.request is request
+            and last.model is model
+            and last.economy == economy
+            and len(last.indexes) == len(indexes)
+        ):
+            # A batch of one request: translation and quote are those of its first image.
+            return msgspec.structs.replace(last, indexes=indexes, batch_id=batch_id)
+        planned = self._plan_for(request, model, indexes, batch_id, economy=economy)
+        self._last = None if sources_of(request) else planned
+        return planned
 
     async def read_inputs(self, planned: PlannedRequest) -> PlannedRequest:
         """Read the input images of a planned request.

@@ -5,8 +5,8 @@ over any transport.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeVar
 
@@ -144,7 +144,11 @@ class ExchangeDriver:
                             # One that broke off, or is read to its end, need
                             # not wait for the end of the exchange.
                             await open_reply.aclose()
-                            reply = await open_reply.enter_async_context(self._open(step, observer))
+                            opened_at = trio.current_time()
+                            opened = await open_reply.enter_async_context(
+                                self._transport.open(step)
+                            )
+                            reply = self._bounded(opened, step, observer, opened_at)
                             answer = HttpResponse(
                                 status=reply.received.status, headers=reply.received.headers
                             )
@@ -213,23 +217,26 @@ class ExchangeDriver:
         self, request: HttpRequest, observer: ExchangeObserver | None = None
     ) -> HttpResponse:
         """Send one request once, and read the whole reply."""
-        async with self._open(request, observer) as reply:
+        opened_at = trio.current_time()
+        async with self._transport.open(request) as opened:
+            reply = self._bounded(opened, request, observer, opened_at)
             while await reply.receive():
                 pass
             response = reply.received.response()
             reply.received.chunks = [response.body]
             return response
 
-    @asynccontextmanager
-    async def _open(
-        self, request: HttpRequest, observer: ExchangeObserver | None
-    ) -> AsyncIterator[_BoundedReply]:
-        opened_at = trio.current_time()
-        async with self._transport.open(request) as reply:
-            received = ReceivedReply(request.method, request.url, reply.status, reply.headers)
-            if observer is not None and not request.collects:
-                observer.receiving(received)
-            yield _BoundedReply(reply, received, self._bounds, opened_at)
+    def _bounded(
+        self,
+        reply: StreamedReply,
+        request: HttpRequest,
+        observer: ExchangeObserver | None,
+        opened_at: float,
+    ) -> _BoundedReply:
+        received = ReceivedReply(request.method, request.url, reply.status, reply.headers)
+        if observer is not None and not request.collects:
+            observer.receiving(received)
+        return _BoundedReply(reply, received, self._bounds, opened_at)
 
     async def _send_repeatable(
         self, request: HttpRequest, observer: ExchangeObserver | None = None, *, billable: bool

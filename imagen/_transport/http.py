@@ -7,8 +7,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from email.utils import formatdate
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -90,7 +90,7 @@ class HttpTransport:
         url = self._locate(request)
         send = self._send_directly if self._goes_directly(url, request) else self._send_by_httpx2
         departure, response = await send(request, url)
-        reply = _HttpReply(response, partial(self._translate, departure))
+        reply = _HttpReply(response, partial(self._broken, departure))
         try:
             reply.prepare()
             yield reply
@@ -149,11 +149,13 @@ class HttpTransport:
         self, departure: _Departure, send: Callable[[], Awaitable[Response]]
     ) -> Response:
         """Send a request and return its reply, or raise by what had left."""
-        with (
-            self._translate(departure),
-            trio.move_on_after(self._bounds.reply_seconds) as wait,
-        ):
-            return await send()
+        try:
+            with trio.move_on_after(self._bounds.reply_seconds) as wait:
+                return await send()
+        except ImagenError:
+            raise
+        except Exception as error:
+            raise self._broken(departure, error) from error
         assert wait.cancelled_caught
         if not departure.has_left:
             seconds = f"no connection within {self._bounds.reply_seconds:g} seconds"
@@ -324,24 +326,17 @@ class HttpTransport:
             return url.copy_with(scheme="https", port=None if url.port == 80 else url.port)
         return url
 
-    @contextmanager
-    def _translate(self, departure: _Departure) -> Iterator[None]:
-        try:
-            yield
-        except ImagenError:
-            raise
-        except _NOT_SENT as error:
-            raise self._unreachable(departure.url, error) from error
-        except Exception as error:
-            # Also what is no error of httpx2, as from a transport of the
-            # caller's.
-            if not departure.has_left:
-                raise self._unreachable(departure.url, error) from error
-            raise OutcomeUnknownError(
-                f"The connection to {self._provider.name} broke before the whole answer was there"
-                f" ({_reason(error)}); it may be billed.",
-                details={"fault": type(error).__name__},
-            ) from error
+    def _broken(self, departure: _Departure, error: Exception) -> ProviderError:
+        """Return what to raise for a fault of the connection; a transport of the
+        caller's may raise anything.
+        """
+        if isinstance(error, _NOT_SENT) or not departure.has_left:
+            return self._unreachable(departure.url, error)
+        return OutcomeUnknownError(
+            f"The connection to {self._provider.name} broke before the whole answer was there"
+            f" ({_reason(error)}); it may be billed.",
+            details={"fault": type(error).__name__},
+        )
 
     def _unreachable(self, url: httpx2.URL, error: Exception) -> ProviderError:
         return ProviderError(
@@ -443,10 +438,10 @@ class _HttpReply:
     def __init__(
         self,
         response: _Response,
-        translate: Callable[[], AbstractContextManager[None]],
+        broken: Callable[[Exception], ProviderError],
     ) -> None:
         self._response = response
-        self._translate = translate
+        self._broken = broken
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         if "retry-after" in self.headers and "date" not in self.headers:
@@ -466,8 +461,12 @@ class _HttpReply:
     async def receive_some(self) -> bytes:
         # Here, and not around the whole reply: who reads it may go on after its
         # error.
-        with self._translate():
+        try:
             return await self._receive()
+        except ImagenError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
 
     async def _receive(self) -> bytes:
         while True:

@@ -23,12 +23,13 @@ from typing import Any
 
 import trio
 
+import imagen
 from imagen._results.images import Image
 from imagen._storage.database import Database
 from imagen._system.threads import ThreadWorkers
 from imagen.library import Library
 from imagen.library._imaging.renditions import Renditions
-from imagen.library._imaging.transforms import Transform
+from imagen.library._imaging.transforms import Transform, apply_transform
 from tests.support.page import CHROMIUM, ROOT, Served, build_bundle, open_simulator, until
 
 from .library import _insert, _prepare
@@ -76,10 +77,12 @@ _SHOWN = """(ids) => new Promise((done) => {
   const start = performance.now();
   const look = () => {
     const isEmpty = document.querySelector(".empty") !== null;
+    const view = document.querySelector(".gallery-scroll")?.getBoundingClientRect();
     const isThere = ids.length === 0 ? isEmpty : ids.every((id, at) => {
       const tile = document.querySelector(`.tile[data-ordinal="${at}"]`);
+      const isBelow = at > 0 && tile?.getBoundingClientRect().top >= view.bottom;
       const image = tile?.querySelector("img");
-      return tile?.dataset.id === id && image.complete && image.naturalWidth > 0;
+      return isBelow || (image?.src.includes(id) && image.complete && image.naturalWidth > 0);
     });
     const passed = performance.now() - window.acted;
     if (isThere || performance.now() - start > 3000) done(passed);
@@ -109,22 +112,32 @@ _INTERACTIONS = """() => {
 
 def _serve(home: Path) -> None:
     """Serve the page of a home, with drawn thumbnails, in this process."""
-    from PIL import Image as Pillow
-
     from imagen.cli import main
 
     folder = home / "drawn"
-    folder.mkdir(exist_ok=True)
-    for number in range(_DRAWN):
-        path = folder / f"{number}.webp"
-        if not path.exists():
-            Pillow.effect_noise((256, 256), 10 + 3 * number).save(path, quality=60)
+    if not folder.exists():
+        folder.mkdir()
+        trio.run(_draw, folder)
 
     async def get(self: Renditions, image: Image, transform: Transform) -> Path:
         return folder / f"{int(image.sha256[:8], 16) % _DRAWN}.webp"
 
     Renditions.get = get  # type: ignore[method-assign]
     sys.exit(main(["web", "--json", "--port", "0"]))
+
+
+async def _draw(folder: Path) -> None:
+    """Draw what the thumbnails show, by the built-in engine."""
+    settings = imagen.load_settings({"IMAGEN_HOME": str(folder.parent)})
+    small = Transform(width=256, height=256, format="webp")
+    async with (
+        imagen.open_client(settings, library=None) as client,
+        client.open_batch("a coast", n=_DRAWN, model="sketch", size="768x768") as batch,
+    ):
+        async for outcome in batch:
+            assert isinstance(outcome, imagen.Image)
+            path = folder / f"{outcome.index}.webp"
+            path.write_bytes(apply_transform(outcome.data, small))
 
 
 @contextmanager

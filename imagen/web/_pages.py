@@ -22,6 +22,8 @@ _TYPES: Final = {
     ".json": "application/json",
     ".webmanifest": "application/manifest+json",
 }
+# A browser asks for its icon again whenever the address changes.
+_STEADY: Final = (".svg", ".png")
 # Names that the build makes of the content.
 _HASHED: Final = re.compile(r".*-[A-Z0-9]{8}\.(js|css)")
 _NOT_BUILT: Final = """\
@@ -61,5 +63,9 @@ class Pages:
 
 
 def _file(path: Path) -> Response:
-    caching = "public, max-age=31536000, immutable" if _HASHED.fullmatch(path.name) else "no-cache"
+    caching = "no-cache"
+    if _HASHED.fullmatch(path.name):
+        caching = "public, max-age=31536000, immutable"
+    elif path.suffix in _STEADY:
+        caching = "max-age=86400"
     return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": caching})

@@ -33,6 +33,8 @@ interface Tile {
 const AROUND = 480;
 const AROUND_JUMP = 40;
 const REST = 160;
+// Milliseconds in which the first row of another search has the connections for itself.
+const HEAD_START = 50;
 const LONG_PRESS = 450;
 
 @customElement("imagen-gallery")
@@ -55,6 +57,7 @@ export class Gallery extends Part {
   #headings = new Map<number, HTMLElement>();
   #frame = 0;
   #rest: ReturnType<typeof setTimeout> | undefined;
+  #later: ReturnType<typeof setTimeout> | undefined;
   #dragFrom: number | null = null;
   #dragged = false;
   // Where a selection by shift begins.
@@ -208,7 +211,10 @@ export class Gallery extends Part {
     }
     for (const key of [...this.#headings.keys()]) if (!headings.has(key)) this.#dropHeading(key);
     for (const key of headings) this.#placeHeading(key);
-    for (const ordinal of needed) this.#place(ordinal);
+    const early = isAnother ? this.#layout.columns : Infinity;
+    for (const ordinal of needed) this.#place(ordinal, ordinal >= early);
+    clearTimeout(this.#later);
+    if (isAnother) this.#later = setTimeout(() => this.#draw(), HEAD_START);
     this.#fetchMissing(top - around, top + view + around);
     this.#tellTimeline(view);
     if (top + 3 * view > this.#layout.height) this.#tell("near-end", null);
@@ -249,10 +255,10 @@ export class Gallery extends Part {
     this.#headings.delete(section);
   }
 
-  #place(ordinal: number): void {
+  #place(ordinal: number, waits: boolean): void {
     const here = this.#tiles.get(ordinal);
     if (here !== undefined) {
-      if (here.isStale) this.#fill(here);
+      if (here.isStale) this.#fill(here, waits);
       return;
     }
     const tile = this.#free.pop() ?? makeTile();
@@ -261,7 +267,7 @@ export class Gallery extends Part {
     this.#position(tile);
     this.#stage!.insertBefore(tile.box, this.#boxAfter(ordinal));
     this.#tiles.set(ordinal, tile);
-    this.#fill(tile);
+    this.#fill(tile, waits);
   }
 
   /** The next tile in the page: a screen reader reads them in their order. */
@@ -295,11 +301,12 @@ export class Gallery extends Part {
     this.#free.push(tile);
   }
 
-  #fill(tile: Tile): void {
+  /** Show the row of a tile; one that `waits` gets its image when it is filled again. */
+  #fill(tile: Tile, waits = false): void {
     const { section, index } = this.#layout.placeOf(tile.ordinal);
     const row = this.source?.peek(section, index);
     const { box, image } = tile;
-    tile.isStale = false;
+    tile.isStale = waits;
     box.tabIndex = tile.ordinal === this.focused ? 0 : -1;
     box.setAttribute("aria-posinset", String(tile.ordinal + 1));
     box.setAttribute("aria-setsize", String(this.#layout.total));
@@ -314,9 +321,10 @@ export class Gallery extends Part {
     box.setAttribute("aria-label", this.t.tileLabel(row.prompt, row.stars));
     box.setAttribute("aria-selected", String(this.selected.has(row.id)));
     tile.stars.textContent = row.stars > 0 ? "★".repeat(row.stars) : "";
-    if (tile.id === row.id) return;
-    tile.id = row.id;
     box.dataset["id"] = row.id;
+    if (tile.id === row.id) return;
+    tile.id = waits ? null : row.id;
+    if (waits) return;
     image.src = this.thumbnail(row, this.#layout.side * Math.min(2, devicePixelRatio));
   }
 

@@ -273,7 +273,7 @@ async def test_a_style_is_lent_by_its_address(tmp_path, way):
 
 async def test_progress_and_previews_are_told(tmp_path):
     events: list[imagen.Event] = []
-    async with open_midjourney(tmp_path, latency=0.3, on_event=events.append) as (
+    async with open_midjourney(tmp_path, latency=1.0, on_event=events.append) as (
         client,
         simulator,
     ):

@@ -88,6 +88,10 @@ async def test_images_of_a_day_are_found_by_their_position(tmp_path):
         assert starred.id == latest[3]
 
 
+REMOVALS = """CREATE TABLE removals (
+    sha256 TEXT PRIMARY KEY, media_type TEXT NOT NULL, queued_at REAL NOT NULL) STRICT"""
+
+
 async def test_the_images_of_an_older_home_are_counted(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         made = [await add(shelf, day) for day in (0, 0, 1, 5)]
@@ -96,8 +100,10 @@ async def test_the_images_of_an_older_home_are_counted(tmp_path):
     with closing(sqlite3.connect(tmp_path / "imagen.sqlite3")) as database:
         for trigger in ("grows", "moves", "shrinks"):
             database.execute(f"DROP TRIGGER timeline_{trigger}")
-        for table in ("timeline", "submissions", "submission_turns"):
+        for table in ("timeline", "submissions", "submission_turns", "image_store"):
             database.execute(f"DROP TABLE {table}")
+        database.execute("DROP TABLE removals")
+        database.execute(REMOVALS)
         database.execute("PRAGMA user_version = 11")
         database.commit()
     async with open_shelf(tmp_path) as shelf:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores. `make test TMPDIR=/dev/shm` is faster: no disk waits for fsync there.
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: demo web check quick test test-all test-diffusers docs conformance mcpb bench clean
+.PHONY: demo web check quick test test-all test-failed test-diffusers docs conformance mcpb bench clean
 
 demo: $(VENV)/.core  ## install, and draw four images with the built-in engine
 	IMAGEN_HOME=demo-images/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-images
@@ -30,6 +30,9 @@ test: check  ## formatting, lint, types and the suite with shortened long tests
 
 test-all: check  ## the same with every test at whole length, as in CI
 	IMAGEN_TESTS=whole $(PYTEST)
+
+test-failed: $(VENV)/.dev  ## the tests that failed last, one at a time
+	IMAGEN_TESTS=whole $(BIN)/python -m pytest -q -n 0 --last-failed --last-failed-no-failures none
 
 test-diffusers: .venv-diffusers/.done  ## the tests of diffusers with the real packages: 2.7 GB to download
 	HF_HUB_OFFLINE=1 .venv-diffusers/bin/python -m pytest -q tests/providers/diffusers

@@ -30,9 +30,7 @@ from imagen.library._rows import row_of
 from tests.support.images import PNG, png
 from tests.support.library import Clock, Shelf, open_shelf
 from tests.support.paths import ROOT
-from tests.support.store_server import StoreServer, open_store_server
-
-BUCKETS = iter(f"home-{number}" for number in range(100))
+from tests.support.store_server import StoreServer, fresh_bucket, open_store_server
 
 # Makes one image, and dies at the named step: "file", before it is put, or
 # "row", after it was put and before its row is written.
@@ -114,12 +112,7 @@ def server() -> Iterator[StoreServer]:
 
 @pytest.fixture
 def bucket(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> ImageStoreSettings:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
-    name = next(BUCKETS)
-    server.faults()
-    server.make_bucket(name)
-    server.faults()
+    name = fresh_bucket(server, monkeypatch)
     options = {"endpoint": server.endpoint, "region": "us-east-1"}
     return ImageStoreSettings(url=f"s3://{name}/library", options=options)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import random
 import socket
@@ -22,10 +23,15 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tests.support.paths import ROOT
 
+if TYPE_CHECKING:
+    import pytest
+
 WRONG_KEY = "wrong-key"
+_NUMBERS = itertools.count()
 FAULTS = ("500 before", "503 before", "cut before", "500 after", "503 after", "cut after")
 
 
@@ -176,6 +182,17 @@ class StoreServer:
     def _ask(self, path: str):
         with urllib.request.urlopen(self.endpoint + path, timeout=20) as reply:
             return json.loads(reply.read())
+
+
+def fresh_bucket(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Set keys, end the faults of before, make a bucket, and return its name."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
+    name = f"bucket-{next(_NUMBERS)}"
+    server.faults()
+    server.make_bucket(name)
+    server.faults()
+    return name
 
 
 @contextmanager

@@ -18,9 +18,7 @@ import trio
 import imagen
 from imagen import StoreSettings
 from tests.support.publishing import image_of, open_shelf, running
-from tests.support.store_server import ROOT, WRONG_KEY, StoreServer, open_store_server
-
-BUCKETS = iter(f"bucket-{number}" for number in range(100))
+from tests.support.store_server import ROOT, WRONG_KEY, StoreServer, fresh_bucket, open_store_server
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +29,7 @@ def server() -> Iterator[StoreServer]:
 
 @pytest.fixture
 def bucket(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
-    name = next(BUCKETS)
-    server.faults()
-    server.make_bucket(name)
-    server.faults()
-    return name
+    return fresh_bucket(server, monkeypatch)
 
 
 def settings_for(server: StoreServer, bucket: str, **more: object) -> StoreSettings:

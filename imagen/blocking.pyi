@@ -879,6 +879,14 @@ class Library:
             StorageError: the file cannot be written.
         """
 
+    def remove_inputs(self, inputs: Iterable[tuple[str, str]]) -> None:
+        """Remove input images, given by hash and media type, that no image,
+        session or attempt in flight refers to.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+
 class Collections:
     def create(self, name: str, *, notes: str = "") -> Collection:
         """Create a collection; for "outer/inner" create the outer one too if

@@ -71,7 +71,6 @@ class KeptImages:
         if prepared is None:
             return None
         image = _image(path, row, prepared, await self._listed(row), kept)
-        image = msgspec.structs.replace(image, remote=library.files.remote)
         await library.adopt(row_of(image), prepared.data)
         await self._set_aside.drop_image(path)
         self._emit(_ended(row, image))
@@ -108,6 +107,7 @@ def _image(
         size_bytes=len(prepared.data),
         stored_sha256=prepared.sha256,
         path=prepared.path,
+        remote=prepared.remote,
         model=row.model,
         provider=row.provider,
         cost=_share_of(row, len(listed) + kept),

@@ -315,7 +315,7 @@ class Settlement:
             size_bytes=len(data),
             stored_sha256=None if prepared is None else prepared.sha256,
             path=None if prepared is None else prepared.path,
-            remote=None if self._files is None else self._files.remote,
+            remote=None if prepared is None else prepared.remote,
             inline_data=data if prepared is None else None,
             revised_prompt=image.revised_prompt,
             model=planned.model.id,
@@ -358,12 +358,14 @@ class Settlement:
         bytes_of: dict[str, bytes],
         cost: Cost,
     ) -> list[Outcome]:
-        receipt = self._write_receipt(outcomes, cost)
+        receipt = _write_receipt(outcomes, cost, self._homes(outcomes))
         attempt.note_settled(receipt.state, cost)
         try:
             is_beside = bool(receipt.images) and await self._announce(attempt, receipt)
             outcomes = [await self._store(outcome, bytes_of) for outcome in outcomes]
-            await self._upload(outcomes)
+            if self._uploads is not None:
+                # Before the rows. What a store does not take stays here and is put later.
+                await self._uploads.put(self._homes(outcomes))
             rows = [
                 row
                 for row in receipt.images
@@ -386,27 +388,12 @@ class Settlement:
             return [_with_storage_error(outcome, error, bytes_of) for outcome in outcomes]
         return outcomes
 
-    def _write_receipt(self, outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:
+    def _homes(self, outcomes: Sequence[Outcome]) -> Sequence[Path]:
+        """Return the files that the images are written to first."""
+        if self._files is None:
+            return []
         images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
-        errors = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
-        refused = any(isinstance(error, ContentFilterError) for error in errors)
-        state: State = "succeeded" if images else "refused" if refused else "failed"
-        failed = errors and not images
-        kept = [image for image in images if image.path is not None]
-        return _Receipt(
-            state=state,
-            cost_nanousd=to_nanousd(cost.usd),
-            cost_source=cost.source,
-            error_code=errors[0].code if failed else None,
-            error_message=errors[0].message if failed else None,
-            images=tuple(row_of(image) for image in kept),
-            files=tuple(self._home_of(image) for image in kept),
-        )
-
-    def _home_of(self, image: Image) -> str:
-        assert self._files is not None
-        assert image.path is not None
-        return str(self._files.home_of(image.path))
+        return [self._files.home_of(image.path) for image in images if image.path is not None]
 
     async def _announce(self, attempt: RunningAttempt, receipt: _Receipt) -> bool:
         """Write the receipt, beside a database that does not take it; return
@@ -436,18 +423,6 @@ class Settlement:
             )
         return outcome
 
-    async def _upload(self, outcomes: Sequence[Outcome]) -> None:
-        """Put the images into the store before their rows are there. A store
-        that does not answer loses nothing: the files stay on this machine, and
-        are put later.
-        """
-        if self._files is None or self._uploads is None:
-            return
-        images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
-        await self._uploads.put(
-            [self._files.home_of(image.path) for image in images if image.path is not None]
-        )
-
 
 def recovered_event(row: AttemptRecord, state: State, cost: Cost) -> AttemptRecovered:
     """Return the event of an attempt that is settled without a request."""
@@ -462,6 +437,23 @@ def recovered_event(row: AttemptRecord, state: State, cost: Cost) -> AttemptReco
         state=state,
         settled_usd=cost.usd,
         cost_source=cost.source,
+    )
+
+
+def _write_receipt(outcomes: Sequence[Outcome], cost: Cost, files: Sequence[Path]) -> _Receipt:
+    images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
+    refused = any(isinstance(error, ContentFilterError) for error in errors)
+    state: State = "succeeded" if images else "refused" if refused else "failed"
+    failed = errors and not images
+    return _Receipt(
+        state=state,
+        cost_nanousd=to_nanousd(cost.usd),
+        cost_source=cost.source,
+        error_code=errors[0].code if failed else None,
+        error_message=errors[0].message if failed else None,
+        images=tuple(row_of(image) for image in images if image.path is not None),
+        files=tuple(str(file) for file in files),
     )
 
 

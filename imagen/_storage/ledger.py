@@ -185,7 +185,7 @@ class Ledger:
 
         def run(transaction: Transaction) -> bool:
             if len(attempt_ids) == 1:
-                # Nothing else could have changed by then.
+                # The update itself checks the one row.
                 return transaction.change(_SEND, (now, *attempt_ids, owner, state)) == 1
             reserved = [transaction.run(_RESERVED, (each, owner, state)) for each in attempt_ids]
             for each in attempt_ids if all(reserved) else ():

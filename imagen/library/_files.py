@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from .._errors import StorageError
-from .._results.images import SUFFIXES
+from .._results.images import SUFFIXES, RemoteFiles
 from .._system.atomic_files import PART, FileToWrite, write_atomically, write_together
 from .._system.groups import Groups
 from .._system.private_files import make_private_folder
@@ -49,12 +49,15 @@ def is_file_name(sha256: str, media_type: str) -> bool:
 
 
 class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """Whole image with its header, hash and target path."""
+    """Whole image with its header, hash and target path, and the store in which
+    it will live, if there is one.
+    """
 
     data: bytes
     header: ImageHeader
     sha256: str
     path: Path
+    remote: RemoteFiles | None
 
 
 class ImageFiles:
@@ -92,7 +95,7 @@ class ImageFiles:
         found = read_image_header(data)
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path(sha256, found.media_type)
-        return PreparedImage(data=data, header=found, sha256=sha256, path=path)
+        return PreparedImage(data=data, header=found, sha256=sha256, path=path, remote=self.remote)
 
     async def store(self, data: bytes, path: Path) -> None:
         """Write an image to its file on this machine, atomically and durably,

@@ -509,6 +509,15 @@ class Library:
         if self.uploads is not None:
             await self.uploads.put_input(path)
 
+    async def remove_inputs(self, inputs: Iterable[tuple[str, str]]) -> None:
+        """Remove input images, given by hash and media type, that no image,
+        session or attempt in flight refers to.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        await self._deletion.remove_inputs(inputs)
+
     async def adopt(self, row: ImageRow, data: bytes) -> bool:
         """List an image that was not generated here, and return whether it is
         new. `data` are the bytes of `row`.

@@ -109,7 +109,7 @@ class Uploads:
             in_use = self._in_use()
             old = [one for one in await self._workers.run(self._old) if one[0] not in in_use]
             if old:
-                await self._client.library._deletion.remove_inputs(old)
+                await self._client.library.remove_inputs(old)
                 await self._workers.run(partial(self._forget, old))
 
     # --- in threads -----------------------------------------------------------

@@ -87,6 +87,7 @@ class FileToWrite:
 
     def __init__(self, path: Path, data: bytes, *, mode: int = _MODE) -> None:
         self.path = path
+        self.folder = path.parent
         self._mode = mode
         self.error: OSError | None = None
         self._data = data
@@ -162,13 +163,13 @@ def write_together(files: Sequence[FileToWrite]) -> None:
         for file in files:
             file.discard()
         raise
-    folders = {file.path.parent for file in files if file.error is None}
+    folders = {file.folder for file in files if file.error is None}
     for folder in folders:
         try:
             _sync_folder(folder)
         except OSError as error:
             for file in files:
-                if file.path.parent == folder:
+                if file.folder == folder:
                     file.error = file.error or error
 
 

@@ -220,8 +220,7 @@ class ExchangeDriver:
         opened_at = trio.current_time()
         async with self._transport.open(request) as opened:
             reply = self._bounded(opened, request, observer, opened_at)
-            while await reply.receive():
-                pass
+            await reply.receive_all()
             response = reply.received.response()
             reply.received.chunks = [response.body]
             return response
@@ -367,10 +366,23 @@ class _BoundedReply:
             ProviderError: the body is too large; it may be billed.
             OutcomeUnknownError: it stopped, broke off, or takes too long.
         """
-        with trio.move_on_at(min(self._deadline, self._last_deadline)):
+        with trio.move_on_at(self._due()):
             chunk = await self._reply.receive_some()
             self._note(chunk)
             return chunk
+        raise OutcomeUnknownError(self._lateness(), details={"fault": "stall"})
+
+    async def receive_all(self) -> None:
+        """Receive up to the end, in one cancel scope.
+
+        Raises:
+            ProviderError, OutcomeUnknownError: as `receive` does.
+        """
+        with trio.CancelScope(deadline=self._due()) as bound:
+            while chunk := await self._reply.receive_some():
+                self._note(chunk)
+                bound.deadline = self._due()
+            return
         raise OutcomeUnknownError(self._lateness(), details={"fault": "stall"})
 
     async def receive_soon(self, seconds: float) -> bytes | None:
@@ -405,6 +417,9 @@ class _BoundedReply:
             working = chunk.endswith(_EVENT_ENDS)
             seconds = self._bounds.reply_seconds if working else self._bounds.idle_seconds
             self._deadline = trio.current_time() + seconds
+
+    def _due(self) -> float:
+        return min(self._deadline, self._last_deadline)
 
     def _lateness(self) -> str:
         if trio.current_time() >= self._last_deadline:

@@ -95,8 +95,7 @@ class HttpTransport:
             reply.prepare()
             yield reply
         finally:
-            with trio.move_on_after(1, shield=True):
-                await reply.aclose()
+            await reply.aclose()
 
     async def aclose(self) -> None:
         if self._http is not None and self._owns_http:
@@ -409,7 +408,9 @@ class _Response(Protocol):
 
     async def receive(self) -> bytes: ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Drop what has not come, shielded and within a bound."""
+        ...
 
 
 class _ClientReply:
@@ -428,8 +429,9 @@ class _ClientReply:
         return await anext(self._chunks, b"")
 
     async def aclose(self) -> None:
-        await self._chunks.aclose()
-        await self._response.aclose()
+        with trio.move_on_after(1, shield=True):
+            await self._chunks.aclose()
+            await self._response.aclose()
 
 
 class _HttpReply:

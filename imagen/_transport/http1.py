@@ -11,6 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 
 import h11
 import httpcore2
@@ -23,10 +24,14 @@ from .tcp import READ_BYTES, BulkBackend, as_httpx2
 __all__ = ["Http1Client", "Http1Reply"]
 
 _KEEPALIVE_SECONDS = 30.0
+_CLOSE_SECONDS = 1.0
 # httpcore2's bound.
 _MOST_HEAD_BYTES = 100 << 10
 _SMALL_REQUEST = 16 << 10
 _WITH_BODY = ("POST", "PUT", "PATCH")
+# Checking a head takes 40 us; those of a batch are the same.
+_MOST_HEADS = 16
+_END = h11.EndOfMessage()
 
 
 class Http1Client:
@@ -45,6 +50,8 @@ class Http1Client:
         self._backend = BulkBackend()
         self._tls: ssl.SSLContext | None = None
         self._idle: deque[_Connection] = deque()
+        # Of the client, not of the module: a head holds the key.
+        self._request = lru_cache(_MOST_HEADS)(_request)
 
     async def send(
         self,
@@ -63,7 +70,7 @@ class Http1Client:
         if content or method in _WITH_BODY:
             all_headers["content-length"] = str(len(content))
         try:
-            request = h11.Request(method=method, target=target, headers=list(all_headers.items()))
+            request = self._request(method, target, tuple(all_headers.items()))
         except (h11.LocalProtocolError, UnicodeEncodeError):
             # Their texts quote the value, which may be the key.
             text = "a header has a letter that HTTP does not allow"
@@ -166,7 +173,7 @@ class _Connection:
     ) -> h11.Response:
         """Send a request, and return the head of its reply."""
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD_BYTES)
-        events = (request, h11.Data(data=content), h11.EndOfMessage())
+        events = (request, h11.Data(data=content), _END)
         data = b"".join([http.send(event) or b"" for event in events])
         self._may_go_on = False
         on_leave()
@@ -218,8 +225,12 @@ class _Connection:
         return not self._stream.get_extra_info("is_readable")
 
     async def aclose(self) -> None:
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             await self._stream.aclose()
+
+
+def _request(method: str, target: bytes, headers: tuple[tuple[str, str], ...]) -> h11.Request:
+    return h11.Request(method=method, target=target, headers=list(headers))
 
 
 def _read_headers(head: h11.Response) -> dict[str, str]:

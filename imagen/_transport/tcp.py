@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 
 import httpcore2
 import httpx2
@@ -77,46 +78,77 @@ _NOT_PUBLIC_6 = tuple(
 )
 
 
-@contextmanager
-def _translate(
-    timeout: float | None,
-    too_slow: type[httpcore2.TimeoutException],
-    broken: type[httpcore2.NetworkError],
-) -> Iterator[None]:
-    try:
-        if timeout is None:
-            yield
-        else:
-            with trio.fail_after(timeout):
-                yield
-    except trio.TooSlowError as error:
-        raise too_slow(str(error)) from error
-    except (
-        trio.BrokenResourceError,
-        trio.ClosedResourceError,
-        OSError,
-        UnicodeError,
-        OverflowError,
-    ) as error:
-        # The last two come from host names and ports that cannot be.
-        raise broken(str(error)) from error
+# The last two come from host names and ports that cannot be.
+_BROKEN = (
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    OSError,
+    UnicodeError,
+    OverflowError,
+)
+
+
+class _Translation(AbstractContextManager[None]):
+    """Context that raises httpcore2's exceptions in place of Trio's.
+
+    It has no state, so one serves all requests: a generator for each call takes
+    1 % of the time of a small image.
+    """
+
+    def __init__(
+        self, too_slow: type[httpcore2.TimeoutException], broken: type[httpcore2.NetworkError]
+    ) -> None:
+        self._too_slow = too_slow
+        self._broken = broken
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, trio.TooSlowError):
+            raise self._too_slow(str(error)) from error
+        if isinstance(error, _BROKEN):
+            raise self._broken(str(error)) from error
+
+
+_CONNECTING = _Translation(httpcore2.ConnectTimeout, httpcore2.ConnectError)
+_READING = _Translation(httpcore2.ReadTimeout, httpcore2.ReadError)
+_WRITING = _Translation(httpcore2.WriteTimeout, httpcore2.WriteError)
+
+
+def _within(seconds: float | None) -> AbstractContextManager[object]:
+    return nullcontext() if seconds is None else trio.fail_after(seconds)
 
 
 class _PlainStream(httpcore2.AsyncNetworkStream):
+    """Stream over a TCP connection. One task reads or writes at a time, so the
+    socket is used without the guards of Trio's own stream.
+    """
+
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self._socket = stream.socket
         self._fresh_until = 0.0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _translate(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
+        with _READING, _within(timeout):
             # The parser behind this takes any amount; max_bytes is its habit of
             # 64 KiB.
-            return bytes(await self._stream.receive_some(max(max_bytes, READ_BYTES)))
+            return await self._socket.recv(max(max_bytes, READ_BYTES))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
-            with _translate(timeout, httpcore2.WriteTimeout, httpcore2.WriteError):
-                await self._stream.send_all(buffer)
+            with _WRITING, _within(timeout):
+                await self._send(buffer)
+
+    async def _send(self, data: bytes) -> None:
+        sent = await self._socket.send(data)
+        if sent < len(data):
+            left = memoryview(data)[sent:]
+            while left:
+                left = left[await self._socket.send(left) :]
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -129,7 +161,7 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
     ) -> httpcore2.AsyncNetworkStream:
         tls = _TlsStream(self._stream, ssl_context, server_hostname)
         try:
-            with _translate(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            with _CONNECTING, _within(timeout):
                 await tls.handshake()
         except BaseException:
             await trio.aclose_forcefully(self._stream)
@@ -139,13 +171,13 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> object:
         match info:
             case "socket":
-                return self._stream.socket
+                return self._socket
             case "is_readable":
                 return self._is_readable()
             case "client_addr":
-                return self._stream.socket.getsockname()
+                return self._socket.getsockname()
             case "server_addr":
-                return self._stream.socket.getpeername()
+                return self._socket.getpeername()
             case _:
                 return None
 
@@ -157,7 +189,7 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
         if now < self._fresh_until:
             return False
         self._fresh_until = now + _FRESH_SECONDS
-        return self._stream.socket.is_readable()
+        return self._socket.is_readable()
 
 
 class _TlsStream(_PlainStream):
@@ -181,7 +213,7 @@ class _TlsStream(_PlainStream):
                 return await self._flush()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _translate(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
+        with _READING, _within(timeout):
             while True:
                 data, ended = self._decrypt()
                 if data or ended:
@@ -190,7 +222,7 @@ class _TlsStream(_PlainStream):
                 await self._fill()
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        with _translate(timeout, httpcore2.WriteTimeout, httpcore2.WriteError):
+        with _WRITING, _within(timeout):
             self._tls.write(buffer)
             await self._flush()
 
@@ -199,13 +231,13 @@ class _TlsStream(_PlainStream):
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():
-            await self._stream.send_all(data)
+            await self._send(data)
 
     async def _fill(self) -> None:
         """Read what the socket has. The TLS layer decides if the end of the
         stream was orderly.
         """
-        if data := await self._stream.receive_some(READ_BYTES):
+        if data := await self._socket.recv(READ_BYTES):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
@@ -284,7 +316,7 @@ class BulkBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        with _translate(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
+        with _CONNECTING, _within(timeout):
             if self._public_only:
                 # By the address that was looked at: a name may have another one
                 # a moment later.
@@ -380,17 +412,28 @@ async def read_socket(response: httpx2.Response) -> bytes:
         return await stream.read(READ_BYTES)
 
 
-@contextmanager
-def as_httpx2() -> Iterator[None]:
+class _AsHttpx2(AbstractContextManager[None]):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, _OF_HTTPCORE2):
+            twin: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__)
+            raise twin(str(error)) from error
+
+
+_OF_HTTPCORE2 = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
+_AS_HTTPX2 = _AsHttpx2()
+
+
+def as_httpx2() -> AbstractContextManager[None]:
     """Every exception of httpcore2 has its twin of the same name in httpx2."""
-    try:
-        yield
-    except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
-        raise _twin(error) from error
-    except (httpcore2.ProxyError, httpcore2.UnsupportedProtocol) as error:
-        raise _twin(error) from error
-
-
-def _twin(error: Exception) -> httpx2.TransportError:
-    kind: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__)
-    return kind(str(error))
+    return _AS_HTTPX2

@@ -197,15 +197,18 @@ class ImageFiles:
         """
         if self.remote is not None:
             return self.remote.copy_of(sha256, media_type)
-        return self.folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
+        return self._home(sha256 + SUFFIXES[media_type])
 
     def home_of(self, path: Path) -> Path:
         """Return where an image with this `path` is written first; without a
         store it stays there.
         """
+        return path if self.remote is None else self._home(path.name)
+
+    def _home(self, name: str) -> Path:
         # One digit: the file system spreads folders over the disk, and 256 of
         # them make the first images slow to write.
-        return self.folder / path.name[:1] / path.name
+        return self.folder.joinpath(name[:1], name)
 
     def is_kept(self, sha256: str, media_type: str, size_bytes: int) -> bool:
         """Return whether an image is in the folder or in the store, whole.
@@ -229,6 +232,6 @@ def _by_folders(files: Sequence[FileToWrite]) -> list[list[FileToWrite]]:
     parts: list[list[FileToWrite]] = [[] for _ in range(_SIDE_BY_SIDE)]
     numbers: dict[Path, int] = {}
     for file in files:
-        number = numbers.setdefault(file.path.parent, len(numbers))
+        number = numbers.setdefault(file.folder, len(numbers))
         parts[number % _SIDE_BY_SIDE].append(file)
     return [part for part in parts if part]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from ._children import machine, run_contender
+from ._children import machine, new_file_seconds, run_contender
 from .replies import image_bytes
 from .server import Server, serve, split_cores
 
@@ -69,6 +69,8 @@ CASES = (
     Case("4 KB, TLS", "small", tls=True, at_once=200, images=2000),
 )
 
+# Seconds; 30 us are usual on ext4 (see run_contender).
+_NEW_FILE = 150e-6
 SPEED, MEMORY_USE = "images per second", "peak memory"
 # Both ways against the SDK that writes files: a bare decode keeps nothing.
 _SPEEDS = {
@@ -138,7 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 else "nothing pinned"
             )
             print(f"{machine()}; server: {server.name}; {pinned}; rounds: {rounds}")
-            print("; ".join(f"{name} {version(name)}" for name in PEERS) + "\n")
+            print("; ".join(f"{name} {version(name)}" for name in PEERS))
+            new_file = new_file_seconds(folder)
+            slow = "; files were deleted there lately, use --dir" if new_file > _NEW_FILE else ""
+            print(f"a new file takes {new_file * 1e6:.0f} us{slow}\n")
             for case in cases:
                 reports[case.name] = _run_case(
                     case, rounds, options.quick, server, client_cores, folder

@@ -22,13 +22,33 @@ export function linkTo(view: string, rest = "", query?: URLSearchParams): string
   return `#/${view}${tail}${asked === "" ? "" : `?${asked}`}`;
 }
 
+// With each new address Chromium reads the icon again: while one types, the address waits.
+const PAUSE = 200;
+let waiting: string | null = null;
+let timer: ReturnType<typeof setTimeout> | undefined;
+
 export function go(link: string, replace = false): void {
   if (replace) {
-    history.replaceState(null, "", link);
+    waiting = link;
     route.value = parse(link);
-  } else location.hash = link;
+    clearTimeout(timer);
+    timer = setTimeout(writeAddress, PAUSE);
+  } else {
+    writeAddress();
+    location.hash = link;
+  }
+}
+
+function writeAddress(): void {
+  clearTimeout(timer);
+  if (waiting !== null) history.replaceState(null, "", waiting);
+  waiting = null;
 }
 
 export function followAddress(): void {
-  addEventListener("hashchange", () => { route.value = parse(location.hash); });
+  addEventListener("pagehide", writeAddress);
+  addEventListener("hashchange", () => {
+    waiting = null;
+    route.value = parse(location.hash);
+  });
 }

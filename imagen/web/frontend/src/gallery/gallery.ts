@@ -33,8 +33,9 @@ interface Tile {
 const AROUND = 480;
 const AROUND_JUMP = 40;
 const REST = 160;
-// Milliseconds in which the first row of another search has the connections for itself.
-const HEAD_START = 50;
+// Milliseconds at most in which the first row of another search has the connections for itself.
+const HEAD_START = 150;
+const PAINTED = 30;
 const LONG_PRESS = 450;
 
 @customElement("imagen-gallery")
@@ -86,7 +87,11 @@ export class Gallery extends Part {
     this.#space = this.querySelector(".gallery-space");
     this.#stage = this.querySelector(".gallery-stage");
     this.#heads = this.querySelector(".gallery-heads");
-    const resize = new ResizeObserver(() => this.#relayout());
+    for (const name of ["load", "error"]) {
+      // They do not bubble.
+      this.on(this.#stage!, name, () => this.#onImage(), { capture: true });
+    }
+    const resize = new ResizeObserver(() => this.#relayout(this.#later !== undefined));
     resize.observe(this.#scroller!);
     this.untilGone(() => resize.disconnect());
     this.on(window, "pointerup", () => {
@@ -214,13 +219,34 @@ export class Gallery extends Part {
     const early = isAnother ? this.#layout.columns : Infinity;
     for (const ordinal of needed) this.#place(ordinal, ordinal >= early);
     clearTimeout(this.#later);
-    if (isAnother) this.#later = setTimeout(() => this.#draw(), HEAD_START);
+    this.#later = isAnother ? setTimeout(() => this.#drawRest(), HEAD_START) : undefined;
+    if (isAnother) this.#onImage();
     this.#fetchMissing(top - around, top + view + around);
     this.#tellTimeline(view);
     if (top + 3 * view > this.#layout.height) this.#tell("near-end", null);
   }
 
+  /** The other images of another search are asked for once its first row is there. */
+  #onImage(): void {
+    if (this.#later === undefined) return;
+    for (let at = 0; at < Math.min(this.#layout.columns, this.#layout.total); at += 1) {
+      if (this.#tiles.get(at)?.image.complete === false) return;
+    }
+    // Once they are painted.
+    clearTimeout(this.#later);
+    this.#later = setTimeout(() => requestAnimationFrame(() => this.#drawRest()), PAINTED);
+  }
+
+  #drawRest(): void {
+    if (this.#later === undefined) return;
+    clearTimeout(this.#later);
+    this.#later = undefined;
+    this.#draw();
+  }
+
   #tellTimeline(view: number): void {
+    // Nothing found is seldom the last word: the line keeps its room, or all would move twice.
+    if (this.#layout.total === 0) return;
     const line = this.querySelector("imagen-timeline");
     const room = Math.max(1, this.#layout.height - view);
     line?.show(this.#layout, this.#travel.top / room);

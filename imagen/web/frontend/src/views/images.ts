@@ -51,7 +51,7 @@ export class Images extends Part {
       <imagen-making></imagen-making>
       <div class="gallery-frame ${this.selected.size > 0 ? "picking" : ""}">
         ${isEmpty ? this.#empty(filters) : nothing}
-        <imagen-gallery ?hidden=${isEmpty} .source=${source} .wanted=${this.read(tileSize)} .selected=${this.selected}
+        <imagen-gallery class=${isEmpty ? "vacant" : ""} .source=${source} .wanted=${this.read(tileSize)} .selected=${this.selected}
             .thumbnail=${(row: Row, pixels: number) => session.host.thumbnail(row.id, pixels)}
             @open=${(event: CustomEvent<number>) => void this.#open(event.detail)}
             @toggle=${(event: CustomEvent<number>) => void this.#toggle(event.detail)}

@@ -21,9 +21,11 @@ from ._filters import Beginnings
 __all__ = ["walk"]
 
 # Images that are looked at together.
-_FIRST, _MOST = 250, 4000
+_FIRST, _LEAST, _MOST = 250, 50, 4000
+# Over the number that should have what is missing.
+_MARGIN = 1.3
 # Images after which enough of them must match, or the index is asked.
-_SAMPLE = 500
+_SAMPLE = 250
 _LEAST_SHARE, _LARGEST_SHARE = 0.05, 0.9
 # A look costs as much as the index takes for 20 matches.
 _LOOK = 20
@@ -60,7 +62,8 @@ def walk(
             return found[:limit]
         if look.looked >= _SAMPLE and len(found) < look.looked * look.share:
             break
-        last, size = numbers[-1], min(_MOST, 2 * size)
+        needed = _MARGIN * (limit - len(found)) * look.looked / max(1, len(found))
+        last, size = numbers[-1], min(_MOST, 2 * size, max(_LEAST, int(needed)))
     rare = look.rare()
     if len(rare) == len(beginnings.wanted):
         return None

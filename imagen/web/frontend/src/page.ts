@@ -2,6 +2,7 @@
 import { keepThumbnails } from "./core/kept-thumbnails";
 import { PageHost } from "./core/page-host";
 import { followAddress } from "./core/route";
+import { registerWorker } from "./core/service-worker";
 import { session } from "./core/session";
 import { followTheme, languageCode } from "./core/settings";
 import { library } from "./gallery/library";
@@ -18,4 +19,4 @@ void rememberDraft();
 void session.begin().then(() => library.begin());
 addEventListener("offline", () => { session.connected.value = false; });
 keepThumbnails();
-if ("serviceWorker" in navigator) void navigator.serviceWorker.register("./sw.js").catch(() => undefined);
+registerWorker();

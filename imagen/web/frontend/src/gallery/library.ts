@@ -73,11 +73,11 @@ class Library {
     clearTimeout(this.#growTimer);
     // Without filters the counts are kept, and cost nothing.
     this.#most = wanted === "" ? undefined : FIRST_COUNT;
-    void this.#search();
+    void this.#search(true);
   }
 
-  async #search(): Promise<void> {
-    if (!(await this.#show()) || this.source.value?.isWhole !== false) return;
+  async #search(isFirst = false): Promise<void> {
+    if (!(await this.#show(isFirst)) || this.source.value?.isWhole !== false) return;
     clearTimeout(this.#growTimer);
     if (this.#most === FIRST_COUNT) this.#growTimer = setTimeout(() => void this.more(), GROW_PAUSE);
     // The beginning of a word may lead to most images, and to count them takes seconds.
@@ -110,13 +110,16 @@ class Library {
     if (this.#wanted !== null) await this.#show();
   }
 
-  /** Whether these are still the images that are wanted. */
-  async #show(): Promise<boolean> {
+  /**
+   * Read the days; of other images than before (`isFirst`) the latest rows too.
+   * Whether these are still the images that are wanted.
+   */
+  async #show(isFirst = false): Promise<boolean> {
     const asked = (this.#asked += 1);
     const filters = this.#filters;
     try {
       const { sections, isWhole, rows } = this.#most === FIRST_COUNT
-        ? await readLatest(filters) : await readDays(filters, this.#most);
+        ? await readLatest(filters) : await readDays(filters, this.#most, isFirst);
       if (asked !== this.#asked) return false;
       const source = new DaySource(session.api, filters, sections,
         (day) => language.value.day(day), this.source.value, isWhole);
@@ -277,9 +280,12 @@ async function readLatest(filters: Filters): Promise<Found> {
   return { sections: sectionsOf([...days]), isWhole: cursor === null, rows };
 }
 
-async function readDays(filters: Filters, most: number | undefined): Promise<Found> {
-  const { days, is_whole: isWhole } = await session.api.timeline(filters, most);
-  return { sections: sectionsOf(days), isWhole, rows: [] };
+async function readDays(filters: Filters, most: number | undefined, withRows: boolean): Promise<Found> {
+  const [{ days, is_whole: isWhole }, { images: rows }] = await Promise.all([
+    session.api.timeline(filters, most),
+    withRows ? session.api.latest(PAGE, filters) : { images: [] },
+  ]);
+  return { sections: sectionsOf(days), isWhole, rows };
 }
 
 function sectionsOf(days: readonly [string, number][]): readonly Section[] {

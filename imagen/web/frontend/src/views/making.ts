@@ -11,10 +11,14 @@ import { draft } from "../make/draft";
 const SECOND = 1000;
 // The places of a large batch are counted, not drawn.
 const MOST_PLACES = 60;
+// Places change many times a second; those changes are drawn together.
+const PAUSE = 120;
 
 @customElement("imagen-making")
 export class Making extends Part {
   @state() private now = Date.now() / SECOND;
+  #drawnAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -22,10 +26,18 @@ export class Making extends Part {
       if (session.shownBatches().some((batch) => batch.state === "running")) this.now = Date.now() / SECOND;
     }, SECOND);
     this.untilGone(() => clearInterval(clock));
+    this.untilGone(session.batches.listen(() => {
+      this.#timer ??= setTimeout(() => this.requestUpdate(), this.#drawnAt + PAUSE - Date.now());
+    }));
+  }
+
+  protected override updated(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#drawnAt = Date.now();
   }
 
   protected override render(): TemplateResult | typeof nothing {
-    this.read(session.batches);
     const batches = session.shownBatches();
     if (batches.length === 0) return nothing;
     return html`<section class="making" aria-label=${this.t.making}>

@@ -101,12 +101,17 @@ _TYPE = """(text) => {
 }"""
 _GO = "(hash) => { window.acted = performance.now(); location.hash = hash; }"
 _INTERACTIONS = """() => {
-  window.slowest = 0;
+  window.interactions = new Map();
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) {
-      if (entry.interactionId) window.slowest = Math.max(window.slowest, entry.duration);
+    for (const { interactionId: id, duration } of list.getEntries()) {
+      if (id) interactions.set(id, Math.max(interactions.get(id) ?? 0, duration));
     }
   }).observe({ type: "event", durationThreshold: 16, buffered: true });
+}"""
+# Of fifty interactions the slowest does not count (web.dev/articles/inp).
+_LATENCIES = """() => {
+  const slowest = [...interactions.values()].sort((one, other) => other - one);
+  return [slowest[Math.floor(performance.interactionCount / 50)] ?? 0, slowest[0] ?? 0];
 }"""
 
 
@@ -299,8 +304,11 @@ def _arrivals(browser: Any, url: str) -> None:
     want = f"{_ARRIVING} images"
     until(lambda: page.locator(".count").inner_text() == want, "all are in the gallery")
     shown = time.perf_counter() - start
-    slowest = page.evaluate("window.slowest")
-    print(f"{_ARRIVING} images: made in {made:.1f} s, shown in {shown:.1f} s, INP {slowest:.0f} ms")
+    latency, worst = page.evaluate(_LATENCIES)
+    print(
+        f"{_ARRIVING} images: made in {made:.1f} s, shown in {shown:.1f} s, INP {latency:.0f} ms,"
+        f" worst {worst:.0f} ms"
+    )
     page.close()
 
 

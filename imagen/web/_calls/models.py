@@ -8,6 +8,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -71,11 +72,22 @@ class ModelsReply(msgspec.Struct, frozen=True, kw_only=True):
     models: Sequence[ModelView]
 
 
+# It takes 15 ms, in which no thumbnail is sent, and is the same all day.
+_replies: WeakKeyDictionary[Client, tuple[datetime.date, ModelsReply]] = WeakKeyDictionary()
+
+
 @CALLS.get("models")
 async def models(desk: Desk) -> ModelsReply:
     """List the models."""
-    client = desk.client
-    today = desk.moment.date()
+    client, today = desk.client, desk.moment.date()
+    day, reply = _replies.get(client, (None, None))
+    if reply is None or day != today:
+        reply = _describe(client, today)
+        _replies[client] = today, reply
+    return reply
+
+
+def _describe(client: Client, today: datetime.date) -> ModelsReply:
     live = [model for model in client.catalog if model.lifecycle.state(today) != "retired"]
     default = client.default_model.id
     views = [_view(client, model, today, is_default=model.id == default) for model in live]

@@ -48,6 +48,8 @@ class Library {
   #growTimer: ReturnType<typeof setTimeout> | undefined;
   #most: number | undefined;
   #growing: string | null = null;
+  // Whether the images were asked for before it was known which events follow.
+  #isEarly = true;
 
   begin(): void {
     const { events } = session;
@@ -56,12 +58,13 @@ class Library {
     }
     events.addEventListener("collections", () => void this.#readFacets());
     events.addEventListener("back", () => void this.#comeBack());
-    void this.#comeBack();
+    void this.#comeBack(this.#isEarly);
   }
 
-  async #comeBack(): Promise<void> {
-    await this.#sendOutbox();
-    await Promise.all([this.refresh(), this.#readFacets()]);
+  /** Send what waited; read the images again where they changed, or may have. */
+  async #comeBack(mayDiffer = true): Promise<void> {
+    const isSent = await this.#sendOutbox();
+    await Promise.all([isSent || mayDiffer ? this.refresh() : null, this.#readFacets()]);
   }
 
   /** Show the images of these filters. */
@@ -117,6 +120,7 @@ class Library {
   async #show(isFirst = false): Promise<boolean> {
     const asked = (this.#asked += 1);
     const filters = this.#filters;
+    const isEarly = session.state.value === null;
     try {
       const { sections, isWhole, rows } = this.#most === FIRST_COUNT
         ? await readLatest(filters) : await readDays(filters, this.#most, isFirst);
@@ -125,6 +129,7 @@ class Library {
         (day) => language.value.day(day), this.source.value, isWhole);
       source.seed(rows);
       this.source.value = source;
+      this.#isEarly = isEarly;
       return true;
     } catch (error) {
       const isOld = asked !== this.#asked;
@@ -227,7 +232,8 @@ class Library {
     return seen;
   }
 
-  async #sendOutbox(): Promise<void> {
+  /** Whether there was anything to send. */
+  async #sendOutbox(): Promise<boolean> {
     let conflicts = 0;
     let gone = 0;
     try {
@@ -246,8 +252,10 @@ class Library {
         }
       });
       if (sent > 0) session.say(language.value.outboxSent(sent, conflicts, gone));
+      return sent > 0;
     } catch {
       // They wait for the next time.
+      return true;
     }
   }
 }

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 
 import httpcore2
@@ -118,8 +118,14 @@ _READING = _Translation(httpcore2.ReadTimeout, httpcore2.ReadError)
 _WRITING = _Translation(httpcore2.WriteTimeout, httpcore2.WriteError)
 
 
-def _within(seconds: float | None) -> AbstractContextManager[object]:
-    return nullcontext() if seconds is None else trio.fail_after(seconds)
+def _within(seconds: float | None) -> AbstractContextManager[None]:
+    return nullcontext() if seconds is None else _fail_after(seconds)
+
+
+@contextmanager
+def _fail_after(seconds: float) -> Iterator[None]:
+    with trio.fail_after(seconds):
+        yield
 
 
 class _PlainStream(httpcore2.AsyncNetworkStream):

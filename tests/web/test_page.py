@@ -560,7 +560,7 @@ SEEN = """async () => {
     ["imagen-thumbnails", "imagen-seen"].map(async (name) => (await caches.open(name)).keys()));
   const paths = seen.map((one) => new URL(one.url).pathname);
   const has = (part) => paths.some((path) => path.includes(part));
-  return thumbnails.length >= 2 && ["/state", "/models", "/timeline", "/days/"].every(has);
+  return thumbnails.length >= 2 && ["/state", "/models", "/timeline", "/1/images"].every(has);
 }"""
 
 
@@ -592,6 +592,17 @@ def test_offline_and_back(context, site):
     other = Tab(context, site.url)
     until(lambda: other.find(".tile-stars").first.inner_text() == "★★★★★", "the server has them")
     assert other.said == []
+
+
+def test_a_first_visit_opens_without_the_server(context, site):
+    tab = Tab(context, site.url)
+    tab.make("a cloud", 2)
+    until(lambda: tab.tiles() == 2, "the images are there")
+    until(lambda: tab.page.evaluate(SEEN), "what came before the worker is kept too")
+    site.kill()
+    tab.page.reload()
+    until(lambda: tab.tiles() == 2, "the page opens without the server")
+    until(lambda: tab.find(".model-card").inner_text() != "", "so does the dialog")
 
 
 OUTBOX = """() => new Promise((done) => {

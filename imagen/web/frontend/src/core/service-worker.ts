@@ -2,6 +2,8 @@
 // else was fetched for a moment.
 const QUIET = 1500;
 const LATEST = 20_000;
+// Replies that the page needs without the server.
+const NEEDED = /\/api\/1\/((state|models|styles|timeline|tags|collections)(\?|$)|images\?|days\/)/;
 
 export function registerWorker(): void {
   if (!("serviceWorker" in navigator)) return;
@@ -18,4 +20,12 @@ export function registerWorker(): void {
   };
   observer.observe({ type: "resource" });
   wait();
+  if (navigator.serviceWorker.controller !== null) return;
+  navigator.serviceWorker.addEventListener("controllerchange", readAgain, { once: true });
+}
+
+/** The worker keeps what passes through it: so what came before it passes again. */
+function readAgain(): void {
+  const names = performance.getEntriesByType("resource").map(({ name }) => name);
+  for (const name of new Set(names)) if (NEEDED.test(name)) void fetch(name).catch(() => undefined);
 }

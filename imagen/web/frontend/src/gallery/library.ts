@@ -273,6 +273,8 @@ function isHidden(now: Details, change: Change, seen: SeenImage): boolean {
     || (seen.notes !== undefined && now.notes !== seen.notes && now.notes !== change.notes);
 }
 
+const NO_ROWS = { images: [] };
+
 interface Found {
   readonly sections: readonly Section[];
   readonly isWhole: boolean;
@@ -291,7 +293,8 @@ async function readLatest(filters: Filters): Promise<Found> {
 async function readDays(filters: Filters, most: number | undefined, withRows: boolean): Promise<Found> {
   const [{ days, is_whole: isWhole }, { images: rows }] = await Promise.all([
     session.api.timeline(filters, most),
-    withRows ? session.api.latest(PAGE, filters) : { images: [] },
+    // Without the server they may be missing where the days are kept.
+    withRows ? session.api.latest(PAGE, filters).catch(() => NO_ROWS) : NO_ROWS,
   ]);
   return { sections: sectionsOf(days), isWhole, rows };
 }

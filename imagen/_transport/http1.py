@@ -51,7 +51,7 @@ class Http1Client:
         self._tls: ssl.SSLContext | None = None
         self._idle: deque[_Connection] = deque()
         # Of the client, not of the module: a head holds the key.
-        self._request = lru_cache(_MOST_HEADS)(_request)
+        self._request = lru_cache(_MOST_HEADS)(h11.Request)
 
     async def send(
         self,
@@ -70,7 +70,9 @@ class Http1Client:
         if content or method in _WITH_BODY:
             all_headers["content-length"] = str(len(content))
         try:
-            request = self._request(method, target, tuple(all_headers.items()))
+            request = self._request(
+                method=method, target=target, headers=tuple(all_headers.items())
+            )
         except (h11.LocalProtocolError, UnicodeEncodeError):
             # Their texts quote the value, which may be the key.
             text = "a header has a letter that HTTP does not allow"
@@ -227,10 +229,6 @@ class _Connection:
     async def aclose(self) -> None:
         with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             await self._stream.aclose()
-
-
-def _request(method: str, target: bytes, headers: tuple[tuple[str, str], ...]) -> h11.Request:
-    return h11.Request(method=method, target=target, headers=list(headers))
 
 
 def _read_headers(head: h11.Response) -> dict[str, str]:

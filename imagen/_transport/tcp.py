@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 
@@ -88,18 +88,27 @@ _BROKEN = (
 )
 
 
+_OF_HTTPCORE2 = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
+
+
 class _Translation(AbstractContextManager[None]):
-    """Context that raises httpcore2's exceptions in place of Trio's.
+    """Context that raises other exceptions in place of some.
 
     It has no state, so one serves all requests: a generator for each call takes
     1 % of the time of a small image.
+
+    Args:
+        translate: Returns what to raise, and None for other exceptions.
     """
 
-    def __init__(
-        self, too_slow: type[httpcore2.TimeoutException], broken: type[httpcore2.NetworkError]
-    ) -> None:
-        self._too_slow = too_slow
-        self._broken = broken
+    def __init__(self, translate: Callable[[BaseException], Exception | None]) -> None:
+        self._translate = translate
 
     def __exit__(
         self,
@@ -107,15 +116,34 @@ class _Translation(AbstractContextManager[None]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is not None and (other := self._translate(error)) is not None:
+            raise other from error
+
+
+def _of_trio(
+    too_slow: type[httpcore2.TimeoutException], broken: type[httpcore2.NetworkError]
+) -> _Translation:
+    """Return the context that raises httpcore2's exceptions in place of Trio's."""
+
+    def translate(error: BaseException) -> Exception | None:
         if isinstance(error, trio.TooSlowError):
-            raise self._too_slow(str(error)) from error
-        if isinstance(error, _BROKEN):
-            raise self._broken(str(error)) from error
+            return too_slow(str(error))
+        return broken(str(error)) if isinstance(error, _BROKEN) else None
+
+    return _Translation(translate)
 
 
-_CONNECTING = _Translation(httpcore2.ConnectTimeout, httpcore2.ConnectError)
-_READING = _Translation(httpcore2.ReadTimeout, httpcore2.ReadError)
-_WRITING = _Translation(httpcore2.WriteTimeout, httpcore2.WriteError)
+def _twin(error: BaseException) -> Exception | None:
+    if not isinstance(error, _OF_HTTPCORE2):
+        return None
+    kind: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__)
+    return kind(str(error))
+
+
+_CONNECTING = _of_trio(httpcore2.ConnectTimeout, httpcore2.ConnectError)
+_READING = _of_trio(httpcore2.ReadTimeout, httpcore2.ReadError)
+_WRITING = _of_trio(httpcore2.WriteTimeout, httpcore2.WriteError)
+_AS_HTTPX2 = _Translation(_twin)
 
 
 def _within(seconds: float | None) -> AbstractContextManager[None]:
@@ -416,28 +444,6 @@ async def read_socket(response: httpx2.Response) -> bytes:
     stream: httpcore2.AsyncNetworkStream = response.extensions["network_stream"]
     with as_httpx2():
         return await stream.read(READ_BYTES)
-
-
-class _AsHttpx2(AbstractContextManager[None]):
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, _OF_HTTPCORE2):
-            twin: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__)
-            raise twin(str(error)) from error
-
-
-_OF_HTTPCORE2 = (
-    httpcore2.TimeoutException,
-    httpcore2.NetworkError,
-    httpcore2.ProtocolError,
-    httpcore2.ProxyError,
-    httpcore2.UnsupportedProtocol,
-)
-_AS_HTTPX2 = _AsHttpx2()
 
 
 def as_httpx2() -> AbstractContextManager[None]:

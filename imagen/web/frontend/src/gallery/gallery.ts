@@ -35,6 +35,7 @@ const AROUND_JUMP = 40;
 const REST = 160;
 // Milliseconds at most in which the first row of another search has the connections for itself.
 const HEAD_START = 150;
+// Milliseconds until the images that are there are painted.
 const PAINTED = 30;
 const LONG_PRESS = 450;
 

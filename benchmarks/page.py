@@ -127,10 +127,11 @@ def _serve(home: Path) -> None:
         folder.mkdir()
         trio.run(_draw, folder)
 
-    async def get(self: Renditions, image: Image, transform: Transform) -> Path:
-        return folder / f"{int(image.sha256[:8], 16) % _DRAWN}.webp"
+    async def read(self: Renditions, image: Image, transform: Transform) -> bytes:
+        path = folder / f"{int(image.sha256[:8], 16) % _DRAWN}.webp"
+        return await self._workers.run(path.read_bytes)
 
-    Renditions.get = get  # type: ignore[method-assign]
+    Renditions.read = read  # type: ignore[method-assign]
     sys.exit(main(["web", "--json", "--port", "0"]))
 
 

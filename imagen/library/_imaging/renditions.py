@@ -73,13 +73,16 @@ class Renditions:
                 "This image is in memory only and has no file: get its bytes with `read`."
             )
         path = self._path(image, transform)
+        await self._make(image, image.path, transform, path)
+        return path
+
+    async def _make(self, image: Image, source: Path, transform: Transform, path: Path) -> bytes:
         lock = self._making.setdefault(path, trio.Lock())
         async with lock:
             if image.remote is not None:
                 # Not in a thread for images: it may wait for the store.
                 await self._workers.run_remote(partial(_fetch_for, image, path))
-            await self._workers.run(partial(_make, image.path, transform, path))
-        return path
+            return await self._workers.run(partial(_make, source, transform, path))
 
     async def read(self, image: Image, transform: Transform) -> bytes:
         """Return the bytes of a rendition. Those of an image in memory are
@@ -90,8 +93,7 @@ class Renditions:
         """
         if image.path is None:
             return await self._workers.run(lambda: transform_or_placeholder(image.data, transform))
-        path = await self.get(image, transform)
-        return await self._workers.run(path.read_bytes)
+        return await self._make(image, image.path, transform, self._path(image, transform))
 
     async def remove(self, sha256: str) -> int:
         """Delete the renditions of the image with this hash, and return their
@@ -118,13 +120,13 @@ class Renditions:
 
 
 def _fetch_for(image: Image, path: Path) -> None:
-    if not _use(path):
+    if _use(path) is None:
         image.fetch()
 
 
-def _make(source: Path, transform: Transform, path: Path) -> None:
-    if _use(path):
-        return
+def _make(source: Path, transform: Transform, path: Path) -> bytes:
+    if (made := _use(path)) is not None:
+        return made
     data = transform_or_placeholder(read_image(source), transform)
     try:
         write_atomically(path, data)
@@ -136,37 +138,35 @@ def _make(source: Path, transform: Transform, path: Path) -> None:
         raise StorageError(
             f"The rendition {path} cannot be written: {error.strerror or error}."
         ) from error
+    return data
 
 
-def _use(path: Path) -> bool:
-    """Return whether a complete file exists, and update its time of last use."""
+def _use(path: Path) -> bytes | None:
+    """Return the bytes of a complete file, and update its time of last use."""
     try:
-        if not _is_whole(path):
-            return False
+        data = path.read_bytes()
+        if not _is_whole(data, path.suffix):
+            return None
         os.utime(path)
     except OSError:
-        return False
-    return True
+        return None
+    return data
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(data: bytes, suffix: str) -> bool:
     """Check the ends only: they show a file that a failing disk truncated or
     filled with zeros.
     """
-    with path.open("rb") as file:
-        head = file.read(_TAIL_BYTES)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TAIL_BYTES))
-        tail = file.read()
-    match path.suffix:
+    match suffix:
         case ".png":
-            return tail.endswith(_PNG_END)
+            return data.endswith(_PNG_END)
         case ".jpg":
-            return tail.endswith(_JPEG_END)
+            return data.endswith(_JPEG_END)
         case ".webp":
-            return head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 == size
+            length = int.from_bytes(data[4:8], "little") + 8
+            return data.startswith(b"RIFF") and length == len(data)
         case _:
-            return head[4:8] == b"ftyp" and any(tail)
+            return data[4:8] == b"ftyp" and any(data[-_TAIL_BYTES:])
 
 
 def remove_renditions(folder: Path, sha256: str) -> int:

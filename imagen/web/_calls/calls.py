@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -149,20 +149,20 @@ def _decode(data: bytes, kind: type) -> object:
 
 
 def _read_query(request: Request, kind: type) -> object:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    types = _types_of(kind)
     values: dict[str, object] = {}
     for name in request.query_params:
-        if name not in fields:
-            known = ", ".join(fields)
+        if name not in types:
+            known = ", ".join(types)
             raise ApiError(
                 400,
                 "INVALID_REQUEST",
                 f"There is no parameter {name[:100]!r}: expected one of {known}.",
             )
         given = request.query_params.getlist(name)
-        if _is_list(fields[name].type):
+        if _is_list(types[name]):
             values[name] = given
-        elif given[-1] or fields[name].type is bool:
+        elif given[-1] or types[name] is bool:
             # `?download` alone switches it on.
             values[name] = given[-1] or "true"
     try:
@@ -173,7 +173,12 @@ def _read_query(request: Request, kind: type) -> object:
         ) from error
 
 
-def _is_list(kind: Any) -> bool:
+@cache
+def _types_of(kind: type) -> Mapping[str, object]:
+    return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+
+
+def _is_list(kind: object) -> bool:
     return get_origin(kind) in (list, tuple, Sequence) or any(
         get_origin(one) in (list, tuple) for one in get_args(kind)
     )

@@ -8,16 +8,25 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 const SHELL = `imagen-shell-${VERSION}`;
 const THUMBNAILS = "imagen-thumbnails";
 const SEEN = "imagen-seen";
-const MOST: Record<string, number> = { [SEEN]: 300 };
+const MOST_SEEN = 300;
+const MOST: Record<string, number> = { [SEEN]: MOST_SEEN };
 // One in this many kept answers tidies up: a cache has no limit of its own.
 const TIDY_EACH = 40;
 // Answers are kept once nothing was asked for a moment, or the page would wait for the disk; and
-// after some moments at the latest.
+// one after some moments at the latest.
 const QUIET = 250;
 const MOST_MOMENTS = 8;
 const opened = new Map<string, Promise<Cache>>();
+const waiting = new Map<string, Answer>();
+let keeping: Promise<void> | null = null;
 let kept = 0;
 let asked = 0;
+
+interface Answer {
+  readonly name: string;
+  readonly request: Request;
+  readonly reply: Response;
+}
 
 interface Routing {
   /** Missing in some browsers. */
@@ -72,17 +81,32 @@ async function networkFirst(event: FetchEvent, name: string): Promise<Response> 
   try {
     return keep(event, name, await fetch(event.request));
   } catch {
-    return (await (await open(name)).match(event.request)) ?? new Response("", { status: 503 });
+    return waiting.get(event.request.url)?.reply.clone()
+      ?? (await (await open(name)).match(event.request)) ?? new Response("", { status: 503 });
   }
 }
 
 function keep(event: FetchEvent, name: string, reply: Response): Response {
-  if (reply.ok) event.waitUntil(put(name, event.request, reply.clone()).catch(() => undefined));
+  if (!reply.ok) return reply;
+  waiting.set(event.request.url, { name, request: event.request, reply: reply.clone() });
+  const [oldest] = waiting.keys();
+  if (waiting.size > MOST_SEEN && oldest !== undefined) waiting.delete(oldest);
+  keeping ??= keepWaiting().finally(() => { keeping = null; });
+  event.waitUntil(keeping);
   return reply;
 }
 
-async function put(name: string, request: Request, reply: Response): Promise<void> {
-  await quiet();
+/** Keep the answers one by one; of the same request the last. */
+async function keepWaiting(): Promise<void> {
+  while (waiting.size > 0) {
+    await quiet();
+    const [url, answer] = waiting.entries().next().value!;
+    waiting.delete(url);
+    await put(answer).catch(() => undefined);
+  }
+}
+
+async function put({ name, request, reply }: Answer): Promise<void> {
   const cache = await open(name);
   await cache.put(request, reply);
   await tidy(cache, name);
@@ -90,8 +114,8 @@ async function put(name: string, request: Request, reply: Response): Promise<voi
 
 async function quiet(): Promise<void> {
   for (let moment = 0; moment < MOST_MOMENTS; moment += 1) {
-    await new Promise((done) => setTimeout(done, QUIET));
     if (Date.now() - asked >= QUIET) return;
+    await new Promise((done) => setTimeout(done, QUIET));
   }
 }
 

@@ -4,30 +4,40 @@ const NAME = "imagen-thumbnails";
 const MOST = 500;
 const QUIET = 600;
 
+const shown = new Set<string>();
+let fetchedAt = 0;
+
 export function keepThumbnails(): void {
   if (!("caches" in globalThis)) return;
-  const shown = new Set<string>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const observer = new PerformanceObserver((list) => {
-    const found = (list.getEntries() as PerformanceResourceTiming[]).filter(isThumbnail);
-    for (const { name } of found) shown.add(name);
+    const others = (list.getEntries() as PerformanceResourceTiming[]).filter((one) => !isOwn(one));
+    if (others.length === 0) return;
+    fetchedAt = Date.now();
+    for (const { name } of others.filter(isThumbnail)) shown.add(name);
     for (const name of [...shown].slice(0, -MOST)) shown.delete(name);
-    if (found.length === 0) return;
     clearTimeout(timer);
-    timer = setTimeout(() => void keepAll(shown).catch(() => undefined), QUIET);
+    timer = setTimeout(() => void keepAll().catch(() => undefined), QUIET);
   });
   observer.observe({ type: "resource", buffered: true });
 }
 
-function isThumbnail({ name, initiatorType }: PerformanceResourceTiming): boolean {
-  return initiatorType === "img" && name.includes("/thumbnail/");
+function isThumbnail({ name }: PerformanceResourceTiming): boolean {
+  return name.includes("/thumbnail/");
 }
 
-/** Keep them one by one, out of the browser's own cache. */
-async function keepAll(names: Set<string>): Promise<void> {
+/** Whether it was fetched to be kept. */
+function isOwn(entry: PerformanceResourceTiming): boolean {
+  return isThumbnail(entry) && entry.initiatorType === "fetch";
+}
+
+/** Keep them one by one, out of the browser's own cache, until something else is fetched. */
+async function keepAll(): Promise<void> {
+  if (shown.size === 0) return;
   const cache = await caches.open(NAME);
-  for (const name of names) {
-    names.delete(name);
+  for (const name of shown) {
+    if (Date.now() - fetchedAt < QUIET) return;
+    shown.delete(name);
     if (await cache.match(name) !== undefined) continue;
     const reply = await fetch(name);
     if (reply.ok) await cache.put(name, reply);

@@ -45,6 +45,8 @@ export class Gallery extends Part {
   @property({ type: Number }) wanted = 184;
   @property({ attribute: false }) thumbnail: (row: Row, pixels: number) => string = () => "";
   @property({ attribute: false }) selected: ReadonlySet<string> = new Set();
+  /** Whether other images will come soon: those that are not here yet are no longer asked for. */
+  @property({ type: Boolean }) isLeaving = false;
 
   focused = 0;
   #focusedId: string | null = null;
@@ -103,6 +105,7 @@ export class Gallery extends Part {
   }
 
   protected override updated(changes: Map<string, unknown>): void {
+    if (changes.has("isLeaving") && this.isLeaving) this.#giveUp();
     if (changes.has("source") || changes.has("wanted")) {
       this.#relayout(changes.has("source") && this.source?.isAnother === true);
     }
@@ -112,6 +115,15 @@ export class Gallery extends Part {
   /** Show again what has changed in the rows that are on the screen. */
   refresh(): void {
     for (const tile of this.#tiles.values()) this.#fill(tile);
+  }
+
+  #giveUp(): void {
+    clearTimeout(this.#later);
+    for (const tile of this.#tiles.values()) {
+      if (tile.image.complete) continue;
+      tile.id = null;
+      tile.image.removeAttribute("src");
+    }
   }
 
   showTop(): void {
@@ -224,7 +236,7 @@ export class Gallery extends Part {
     if (isAnother) this.#onImage();
     this.#fetchMissing(top - around, top + view + around);
     this.#tellTimeline(view);
-    if (top + 3 * view > this.#layout.height) this.#tell("near-end", null);
+    if (top + 2 * view > this.#layout.height) this.#tell("near-end", null);
   }
 
   /** The other images of another search are asked for once its first row is there. */
@@ -350,8 +362,9 @@ export class Gallery extends Part {
     tile.stars.textContent = row.stars > 0 ? "★".repeat(row.stars) : "";
     box.dataset["id"] = row.id;
     if (tile.id === row.id) return;
-    tile.id = waits ? null : row.id;
-    if (waits) return;
+    const isLater = waits || this.isLeaving;
+    tile.id = isLater ? null : row.id;
+    if (isLater) return;
     image.src = this.thumbnail(row, this.#layout.side * Math.min(2, devicePixelRatio));
   }
 

@@ -12,9 +12,10 @@ import { dayOf, DaySource, PAGE } from "./source";
 
 const NAMES = ["q", "model", "operation", "tag", "collection", "min_stars", "state"] as const;
 const REFRESH_PAUSE = 250;
-// While one types, only the latest images are read, which tell their days; then more are counted,
-// and then all.
-const FIRST_COUNT = PAGE;
+// While one types, only the latest images are read, which tell their days: two screens or more.
+// Then more are counted, and then all.
+const SMALL_SCREEN = 1.5e6;
+const FIRST_COUNT = innerWidth * innerHeight < SMALL_SCREEN ? PAGE / 2 : PAGE;
 const NEXT_COUNT = 10_000;
 const GROW_PAUSE = 300;
 const REFUSALS: ReadonlySet<string> = new Set(["INVALID_REQUEST", "NOT_FOUND", "TOO_LARGE"]);
@@ -39,6 +40,8 @@ export function queryOf(filters: Filters): URLSearchParams {
 
 class Library {
   readonly source = new Cell<DaySource | null>(null);
+  /** Whether other images are asked for than those of the source. */
+  readonly isSearching = new Cell(false);
   readonly changed = new Cell(0);
   readonly facets = new Cell<Facets>({ models: [], tags: [], collections: [] });
   #filters: Filters = {};
@@ -76,6 +79,7 @@ class Library {
     clearTimeout(this.#growTimer);
     // Without filters the counts are kept, and cost nothing.
     this.#most = wanted === "" ? undefined : FIRST_COUNT;
+    this.isSearching.value = true;
     void this.#search(true);
   }
 
@@ -135,6 +139,8 @@ class Library {
       const isOld = asked !== this.#asked;
       if (!isOld && !(error instanceof Unreachable)) session.say(session.sentenceOf(error));
       return false;
+    } finally {
+      if (asked === this.#asked) this.isSearching.value = false;
     }
   }
 

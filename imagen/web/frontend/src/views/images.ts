@@ -52,6 +52,7 @@ export class Images extends Part {
       <div class="gallery-frame ${this.selected.size > 0 ? "picking" : ""}">
         ${isEmpty ? this.#empty(filters) : nothing}
         <imagen-gallery class=${isEmpty ? "vacant" : ""} .source=${source} .wanted=${this.read(tileSize)} .selected=${this.selected}
+            .isLeaving=${this.read(library.isSearching)}
             .thumbnail=${(row: Row, pixels: number) => session.host.thumbnail(row.id, pixels)}
             @open=${(event: CustomEvent<number>) => void this.#open(event.detail)}
             @toggle=${(event: CustomEvent<number>) => void this.#toggle(event.detail)}

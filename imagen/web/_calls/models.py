@@ -1,6 +1,4 @@
-"""The models as the dialog needs them: all parameters for each, those that it
-lacks with the reason.
-"""
+"""The models as the dialog needs them: what each takes, does and costs."""
 
 from __future__ import annotations
 
@@ -26,12 +24,10 @@ Kind = Literal["choice", "size", "integer", "number", "text", "images"]
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """Field of a request; a `reason` where the model lacks it."""
+    """Field of a request that a model has, with the operations that take it."""
 
     name: str
     kind: Kind
-    supported: bool
-    reason: str = ""
     choices: Sequence[str] = ()
     low: float | None = None
     high: float | None = None
@@ -67,9 +63,12 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelsReply(msgspec.Struct, frozen=True, kw_only=True):
-    """All models that can be had, in the order of preference."""
+    """All models that can be had, in the order of preference, and the names of
+    all parameters in the order of the dialog.
+    """
 
     models: Sequence[ModelView]
+    parameters: Sequence[str]
 
 
 # It takes 15 ms, in which no thumbnail is sent, and is the same all day.
@@ -92,7 +91,8 @@ def _describe(client: Client, today: datetime.date) -> ModelsReply:
     default = client.default_model.id
     views = [_view(client, model, today, is_default=model.id == default) for model in live]
     return ModelsReply(
-        models=sorted(views, key=lambda view: (not view.is_default, not view.has_key))
+        models=sorted(views, key=lambda view: (not view.is_default, not view.has_key)),
+        parameters=_PARAMETERS,
     )
 
 
@@ -152,12 +152,20 @@ def _price_text(low: Decimal | None, high: Decimal | None) -> str:
 # --- parameters ---------------------------------------------------------------
 
 
+_PARAMETERS = (
+    *("size", "aspect_ratio", "resolution", "quality", "style", "background", "output_format"),
+    *("safety", "scale", "mode", "seed", "guidance", "steps", "strength", "previews"),
+    *("negative_prompt", "references", "mask"),
+)
+
+
 def describe_model(model: Model) -> Sequence[Parameter]:
-    """Return every parameter, in the order of the dialog."""
-    return [*_choices(model), *_numbers(model), *_switches(model), *_sources(model)]
+    """Return the parameters that a model has, in the order of the dialog."""
+    every = [*_choices(model), *_numbers(model), *_switches(model), *_sources(model)]
+    return [one for one in every if one is not None]
 
 
-def _choices(model: Model) -> Iterator[Parameter]:
+def _choices(model: Model) -> Iterator[Parameter | None]:
     able = model.capabilities
     has_size = bool(able.sizes) or able.free_size is not None
     yield _parameter(model, "size", "size", has_size, choices=able.sizes)
@@ -176,11 +184,11 @@ def _choices(model: Model) -> Iterator[Parameter]:
     yield _of_enhance(model, "mode", able.modes)
 
 
-def _of_enhance(model: Model, name: str, choices: Sequence[str]) -> Parameter:
+def _of_enhance(model: Model, name: str, choices: Sequence[str]) -> Parameter | None:
     return _parameter(model, name, "choice", bool(choices), choices=choices, only=("enhance",))
 
 
-def _numbers(model: Model) -> Iterator[Parameter]:
+def _numbers(model: Model) -> Iterator[Parameter | None]:
     able = model.capabilities
     yield _parameter(model, "seed", "integer", able.seed, low=0, high=2**31 - 1)
     yield _range(model, "guidance", "number", able.guidance)
@@ -192,17 +200,17 @@ def _numbers(model: Model) -> Iterator[Parameter]:
     yield _parameter(model, "previews", "integer", bool(most), low=0, high=most or None)
 
 
-def _range(model: Model, name: str, kind: Kind, bounds: NumberRange | None) -> Parameter:
+def _range(model: Model, name: str, kind: Kind, bounds: NumberRange | None) -> Parameter | None:
     if bounds is None:
-        return _parameter(model, name, kind, False)
+        return None
     return _parameter(model, name, kind, True, low=bounds.low, high=bounds.high)
 
 
-def _switches(model: Model) -> Iterator[Parameter]:
+def _switches(model: Model) -> Iterator[Parameter | None]:
     yield _parameter(model, "negative_prompt", "text", model.capabilities.negative_prompt)
 
 
-def _sources(model: Model) -> Iterator[Parameter]:
+def _sources(model: Model) -> Iterator[Parameter | None]:
     able = model.capabilities
     most = able.inputs.max_references
     yield _parameter(
@@ -221,21 +229,12 @@ def _parameter(
     low: float | None = None,
     high: float | None = None,
     only: Sequence[str] | None = None,
-) -> Parameter:
+) -> Parameter | None:
     operations = _operations(model.capabilities, only)
-    if is_supported and operations:
-        return Parameter(
-            name=name,
-            kind=kind,
-            supported=True,
-            choices=choices,
-            low=low,
-            high=high,
-            operations=operations,
-        )
-    words = name.replace("_", " ")
+    if not is_supported or not operations:
+        return None
     return Parameter(
-        name=name, kind=kind, supported=False, reason=f"{model.name} has no {words} to set."
+        name=name, kind=kind, choices=choices, low=low, high=high, operations=operations
     )
 
 

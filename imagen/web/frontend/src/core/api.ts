@@ -59,12 +59,16 @@ export interface Details extends Row {
 export interface Parameter {
   readonly name: string;
   readonly kind: "choice" | "size" | "integer" | "number" | "text" | "images";
-  readonly supported: boolean;
-  readonly reason: string;
   readonly choices: readonly string[];
   readonly low: number | null;
   readonly high: number | null;
   readonly operations: readonly Operation[];
+}
+
+/** All models, and the names of all parameters in the order of the dialog. */
+export interface Models {
+  readonly models: readonly Model[];
+  readonly parameters: readonly string[];
 }
 
 export interface Model {
@@ -229,8 +233,7 @@ export class Api {
   }
 
   state = (): Promise<State> => this.#get("state");
-  models = async (): Promise<readonly Model[]> =>
-    (await this.#get<{ models: Model[] }>("models")).models;
+  models = (): Promise<Models> => this.#get("models");
 
   quote = (requests: readonly ImageRequest[], n: number): Promise<Quote> =>
     this.#post("quote", { requests, n });

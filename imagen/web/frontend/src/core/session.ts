@@ -31,6 +31,8 @@ class Session {
   readonly connected = new Cell(true);
   readonly state = new Cell<State | null>(null);
   readonly models = new Cell<readonly Model[]>([]);
+  /** Names of all parameters: a model has some of them. */
+  parameters: readonly string[] = [];
   readonly batches = new Cell<ReadonlyMap<string, LiveBatch>>(new Map());
   readonly toasts = new Cell<readonly Toast[]>([]);
   readonly consent = new Cell<Consent | null>(null);
@@ -66,7 +68,9 @@ class Session {
   async #readAll(): Promise<boolean> {
     try {
       await this.#readState();
-      this.models.value = await this.api.models();
+      const { models, parameters } = await this.api.models();
+      this.parameters = parameters;
+      this.models.value = models;
       return true;
     } catch {
       return false;

@@ -313,7 +313,7 @@ export class Editor extends Part {
   }
 
   #strengthField(): TemplateResult | typeof nothing {
-    const has = this.#model()?.parameters.some((one) => one.name === "strength" && one.supported);
+    const has = this.#model()?.parameters.some((one) => one.name === "strength");
     if (has !== true || (this.operation !== "vary" && this.operation !== "restyle")) return nothing;
     return html`<div class="field"><label for="strength">${this.t.parameter("strength")}
         <span class="number"> ${this.strength}</span></label>
@@ -389,7 +389,7 @@ export class Editor extends Part {
   #model(): Model | undefined {
     const models = modelsFor(this.operation);
     if (this.operation === "cutout") return models.find((one) => one.id === this.model) ?? models[0];
-    const withMask = models.filter((one) => one.parameters.some((two) => two.name === "mask" && two.supported));
+    const withMask = models.filter((one) => one.parameters.some((two) => two.name === "mask"));
     return models.find((one) => one.id === this.model)
       ?? models.find((one) => one.id === this.details?.model) ?? withMask[0] ?? models[0];
   }
@@ -407,7 +407,7 @@ export class Editor extends Part {
     if (this.operation === "edit") return { ...common, operation: "edit", ...(await this.#inputs(isPriceOnly)) };
     if (this.operation === "cutout") return { ...common, ...this.#cutout(), images: [self] };
     if (this.operation === "enhance") return { ...common, operation: "enhance", image: self };
-    const has = this.#model()?.parameters.some((one) => one.name === "strength" && one.supported);
+    const has = this.#model()?.parameters.some((one) => one.name === "strength");
     const strength = has === true ? { strength: this.strength } : {};
     if (this.operation === "vary") return { ...common, operation: "vary", image: self, ...strength };
     const reference = this.look?.input ?? (isPriceOnly ? self : null);
@@ -492,7 +492,7 @@ function isForCutouts(model: Model): boolean {
 
 function isTransparent(model: Model): boolean {
   return !isForCutouts(model) && model.parameters.some((one) => one.name === "background"
-    && one.supported && one.operations.includes("edit") && one.choices.includes("transparent"));
+    && one.operations.includes("edit") && one.choices.includes("transparent"));
 }
 
 function sourceOf(request: ImageRequest): string | null {

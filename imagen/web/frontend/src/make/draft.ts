@@ -56,7 +56,7 @@ export function fieldsFor(values: Values): Values {
 function known(values: Values, modelId: string | undefined): Values {
   const model = session.models.value.find((one) => one.id === modelId);
   if (model === undefined) return values;
-  const names = new Set(model.parameters.filter((one) => one.supported).map((one) => one.name));
+  const names = new Set(model.parameters.map((one) => one.name));
   return Object.fromEntries(Object.entries(values).filter(([name]) => names.has(name)));
 }
 

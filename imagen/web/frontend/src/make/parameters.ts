@@ -1,10 +1,11 @@
-// Only the parameters that the model has; the others are named with the reason.
+// Only the parameters that the model has; the others are named as such.
 import { html, nothing, svg, type TemplateResult } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import { live } from "lit/directives/live.js";
 import type { Model, Parameter } from "../core/api";
 import { icon } from "../core/icons";
 import { Part } from "../core/part";
+import { session } from "../core/session";
 import { ratioOf, seedsOf, type Values } from "./draft";
 
 // What most people choose; everything else is below "more".
@@ -25,10 +26,11 @@ export class Parameters extends Part {
     const { model } = this;
     if (model === undefined) return nothing;
     const all = model.parameters.filter((one) => !ELSEWHERE.has(one.name));
-    const known = all.filter((one) => one.supported && one.operations.includes("generate"));
+    const known = all.filter((one) => one.operations.includes("generate"));
     const first = known.filter((one) => FIRST.has(one.name));
     const rest = known.filter((one) => !FIRST.has(one.name));
-    const lacking = all.filter((one) => !one.supported);
+    const has = new Set(all.map((one) => one.name));
+    const lacking = session.parameters.filter((name) => !ELSEWHERE.has(name) && !has.has(name));
     return html`
       <div class="parameters">
         ${this.#shape(first)}
@@ -40,13 +42,13 @@ export class Parameters extends Part {
       </div>`;
   }
 
-  #lacking(lacking: readonly Parameter[]): TemplateResult | typeof nothing {
+  #lacking(lacking: readonly string[]): TemplateResult | typeof nothing {
     if (lacking.length === 0) return nothing;
     return html`
       <div><p class="label">${this.t.lacking(this.model!.name)}</p>
-        <ul class="lacking">${lacking.map((one) => html`<li>
-          <span class="name">${this.t.parameter(one.name)}</span>
-          <span class="why">${one.reason || this.t.lackingReason}</span></li>`)}</ul></div>`;
+        <ul class="lacking">${lacking.map((name) => html`<li>
+          <span class="name">${this.t.parameter(name)}</span>
+          <span class="why">${this.t.lackingReason}</span></li>`)}</ul></div>`;
   }
 
   /** The shape by tiles of ratios: of the ratios that the model names, or of its sizes. */

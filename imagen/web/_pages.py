@@ -1,4 +1,8 @@
-"""The bundle of the front end: files that were built, looked up by their names."""
+"""The bundle of the front end: files that were built, by their names.
+
+They are kept in memory, 0.3 MB: a page opens with eleven of them, and to stream
+one from the disk takes four visits to a thread.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 __all__ = ["BUNDLE", "Pages"]
 
@@ -34,13 +38,13 @@ wheel has it inside. The API is there all the same.</p>
 
 
 class Pages:
-    """Files of the bundle. A name is only looked up among those that are there,
-    so no path leads out.
+    """Files of the bundle as they were at first; blocking. A name is only looked
+    up among those, so no path leads out.
     """
 
     def __init__(self, folder: Path = BUNDLE) -> None:
-        self._files: Mapping[str, Path] = {
-            path.name: path
+        self._files: Mapping[str, bytes] = {
+            path.name: path.read_bytes()
             for path in (folder.iterdir() if folder.is_dir() else ())
             if path.suffix in _TYPES and path.is_file()
         }
@@ -54,18 +58,19 @@ class Pages:
         """Return the page."""
         if not self.are_built:
             return HTMLResponse(_NOT_BUILT, 503)
-        return _file(self._files["index.html"])
+        return self._reply("index.html")
 
     async def file(self, request: Request) -> Response:
         """Return a file of the bundle."""
-        path = self._files.get(request.path_params["name"])
-        return Response(status_code=404) if path is None else _file(path)
+        name = request.path_params["name"]
+        return self._reply(name) if name in self._files else Response(status_code=404)
 
-
-def _file(path: Path) -> Response:
-    caching = "no-cache"
-    if _HASHED.fullmatch(path.name):
-        caching = "public, max-age=31536000, immutable"
-    elif path.suffix in _STEADY:
-        caching = "max-age=86400"
-    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": caching})
+    def _reply(self, name: str) -> Response:
+        suffix = Path(name).suffix
+        caching = "no-cache"
+        if _HASHED.fullmatch(name):
+            caching = "public, max-age=31536000, immutable"
+        elif suffix in _STEADY:
+            caching = "max-age=86400"
+        headers = {"cache-control": caching}
+        return Response(self._files[name], media_type=_TYPES[suffix], headers=headers)

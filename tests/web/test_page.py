@@ -598,6 +598,7 @@ def test_a_first_visit_opens_without_the_server(context, site):
     tab = Tab(context, site.url)
     tab.make("a cloud", 2)
     until(lambda: tab.tiles() == 2, "the images are there")
+    until(lambda: tab.page.evaluate("navigator.serviceWorker.controller !== null"), "it is kept")
     until(lambda: tab.page.evaluate(SEEN), "what came before the worker is kept too")
     site.kill()
     tab.page.reload()

@@ -19,4 +19,4 @@ void rememberDraft();
 void session.begin().then(() => library.begin());
 addEventListener("offline", () => { session.connected.value = false; });
 keepThumbnails();
-registerWorker();
+void registerWorker();

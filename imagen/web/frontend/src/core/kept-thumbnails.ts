@@ -1,42 +1,34 @@
-// Thumbnails that were shown are kept for a time without the server. The page does it once it is
-// quiet: to pass each one through the service worker takes longer than to fetch it.
+// Thumbnails that were shown are kept for a time without the server, and the service worker finds
+// them. To pass each one through it takes longer than to fetch it, so the page keeps them.
+import { quiet } from "./quiet";
+
 const NAME = "imagen-thumbnails";
 const MOST = 500;
 const QUIET = 600;
-
+const LATEST = 5000;
 const shown = new Set<string>();
-let fetchedAt = 0;
+let keeping: Promise<void> | null = null;
 
 export function keepThumbnails(): void {
   if (!("caches" in globalThis)) return;
-  let timer: ReturnType<typeof setTimeout> | undefined;
   const observer = new PerformanceObserver((list) => {
-    const others = (list.getEntries() as PerformanceResourceTiming[]).filter((one) => !isOwn(one));
-    if (others.length === 0) return;
-    fetchedAt = Date.now();
-    for (const { name } of others.filter(isThumbnail)) shown.add(name);
+    const found = (list.getEntries() as PerformanceResourceTiming[]).filter(isShown);
+    for (const { name } of found) shown.add(name);
     for (const name of [...shown].slice(0, -MOST)) shown.delete(name);
-    clearTimeout(timer);
-    timer = setTimeout(() => void keepAll().catch(() => undefined), QUIET);
+    if (found.length > 0) keeping ??= keepAll().catch(() => undefined).finally(() => { keeping = null; });
   });
   observer.observe({ type: "resource", buffered: true });
 }
 
-function isThumbnail({ name }: PerformanceResourceTiming): boolean {
-  return name.includes("/thumbnail/");
+function isShown({ name, initiatorType }: PerformanceResourceTiming): boolean {
+  return initiatorType === "img" && name.includes("/thumbnail/");
 }
 
-/** Whether it was fetched to be kept. */
-function isOwn(entry: PerformanceResourceTiming): boolean {
-  return isThumbnail(entry) && entry.initiatorType === "fetch";
-}
-
-/** Keep them one by one, out of the browser's own cache, until something else is fetched. */
+/** Keep them one by one, out of the browser's own cache. */
 async function keepAll(): Promise<void> {
-  if (shown.size === 0) return;
   const cache = await caches.open(NAME);
   for (const name of shown) {
-    if (Date.now() - fetchedAt < QUIET) return;
+    await quiet(QUIET, LATEST);
     shown.delete(name);
     if (await cache.match(name) !== undefined) continue;
     const reply = await fetch(name);

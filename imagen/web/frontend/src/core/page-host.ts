@@ -1,5 +1,6 @@
 // The page of its own: fetch, and one stream of server-sent events.
 import { ApiError, sizeFor, Unreachable, type Host, type ServerEvent } from "./host";
+import { keepReply, keptReply } from "./kept-replies";
 import { followShared, type NumberedEvent } from "./shared-events";
 
 const API = "./api/1/";
@@ -25,15 +26,9 @@ export class PageHost implements Host {
   }
 
   async #send(path: string, init: RequestInit): Promise<unknown> {
-    let reply: Response;
-    try {
-      reply = await fetch(API + path, init);
-    } catch {
-      throw new Unreachable();
-    }
-    const text = await reply.text();
-    if (reply.ok) return text === "" ? {} : JSON.parse(text);
-    throw errorOf(reply.status, text);
+    const url = new URL(API + path, document.baseURI).href;
+    const text = await (init.method === "GET" ? askOrRecall(url, init) : ask(url, init));
+    return text === "" ? {} : JSON.parse(text);
   }
 
   thumbnail(id: string, pixels: number): string {
@@ -52,6 +47,32 @@ export class PageHost implements Host {
     after: string, listener: (event: ServerEvent) => void, connected: (is: boolean) => void,
   ): () => void {
     return followShared(openStream, after, listener, connected);
+  }
+}
+
+async function ask(url: string, init: RequestInit): Promise<string> {
+  let reply: Response;
+  let text: string;
+  try {
+    reply = await fetch(url, init);
+    text = await reply.text();
+  } catch {
+    throw new Unreachable();
+  }
+  if (reply.ok) return text;
+  throw errorOf(reply.status, text);
+}
+
+/** Ask the server; where it does not answer, what it replied before. */
+async function askOrRecall(url: string, init: RequestInit): Promise<string> {
+  try {
+    const text = await ask(url, init);
+    keepReply(url, text);
+    return text;
+  } catch (error) {
+    const kept = error instanceof Unreachable ? await keptReply(url).catch(() => undefined) : undefined;
+    if (kept === undefined) throw error;
+    return kept;
   }
 }
 
@@ -91,7 +112,7 @@ function errorOf(status: number, text: string): Error {
     };
     return new ApiError(body.code, body.sentence, body.details ?? {}, body.retryable ?? false);
   } catch {
-    // The service worker answers 503 without a body where the server does not answer.
+    // A proxy in front of the server that does not answer.
     return status === 503 ? new Unreachable() : new ApiError("INTERNAL", `HTTP ${status}`);
   }
 }

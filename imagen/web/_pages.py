@@ -26,7 +26,7 @@ _TYPES: Final = {
     ".json": "application/json",
     ".webmanifest": "application/manifest+json",
 }
-# A browser asks for its icon again whenever the address changes.
+# Icons keep their names, and seldom change.
 _STEADY: Final = (".svg", ".png")
 # Names that the build makes of the content.
 _HASHED: Final = re.compile(r".*-[A-Z0-9]{8}\.(js|css)")

@@ -53,7 +53,10 @@ async function writePage(outputs) {
   const preloads = first.filter((name) => name !== script)
     .map((name) => `<link rel="modulepreload" href="./${basename(name)}">`).join("\n    ");
   const template = await readFile("src/index.html", "utf8");
+  // A browser fetches an icon again whenever the address changes: in the page it takes no request.
+  const icon = (await readFile("public/icon.svg")).toString("base64");
   await writeFile(path("index.html"), template
+    .replace("{{icon}}", `data:image/svg+xml;base64,${icon}`)
     .replace("{{style}}", basename(style))
     .replace("{{script}}", basename(script))
     .replace("{{preloads}}", preloads));

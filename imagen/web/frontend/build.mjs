@@ -2,7 +2,7 @@
 // sizes.json with what the first view loads.
 import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { basename } from "node:path";
+import { basename, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
@@ -20,16 +20,36 @@ const common = {
 const path = (name) => new URL(name, DIST).pathname;
 const zipped = async (name) => gzipSync(await readFile(path(name)), { level: 9 }).length;
 
+const page = {
+  ...common,
+  entryPoints: ["src/page.ts", "src/styles/page.css"],
+  outdir: path("."),
+  entryNames: "[name]-[hash]",
+  chunkNames: "part-[name]-[hash]",
+  splitting: true,
+};
+
+// esbuild makes a chunk of the modules that the same parts of the page share. So each part imports
+// all that any of them shares with the first view: then that is one chunk, and one request.
 async function bundlePage() {
-  const { metafile } = await build({
-    ...common,
-    entryPoints: ["src/page.ts", "src/styles/page.css"],
-    outdir: path("."),
-    entryNames: "[name]-[hash]",
-    chunkNames: "part-[name]-[hash]",
-    splitting: true,
-  });
+  const { metafile: { outputs } } = await build({ ...page, write: false });
+  const script = entryOf(outputs, "src/page.ts");
+  const shared = loadedFirst(outputs, script).filter((name) => name !== script)
+    .flatMap((name) => Object.keys(outputs[name].inputs));
+  const imports = shared.map((name) => `import ${JSON.stringify(resolve(name))};`).join("\n");
+  const later = Object.values(outputs).map((one) => one.entryPoint)
+    .filter((name) => name?.endsWith(".ts") && name !== "src/page.ts").map((name) => resolve(name));
+  const sharing = {
+    name: "sharing",
+    setup: ({ onLoad }) => onLoad({ filter: /\.ts$/ }, async ({ path: name }) => later.includes(name)
+      ? { contents: `${await readFile(name, "utf8")}\n${imports}`, loader: "ts" } : undefined),
+  };
+  const { metafile } = await build({ ...page, plugins: [sharing] });
   return metafile.outputs;
+}
+
+function entryOf(outputs, source) {
+  return Object.keys(outputs).find((name) => outputs[name].entryPoint === source);
 }
 
 // The entry and all that it imports at once, without what is imported when it is needed.
@@ -45,10 +65,8 @@ function loadedFirst(outputs, entry) {
 }
 
 async function writePage(outputs) {
-  const entryOf = (source) =>
-    Object.keys(outputs).find((name) => outputs[name].entryPoint === source);
-  const script = entryOf("src/page.ts");
-  const style = entryOf("src/styles/page.css");
+  const script = entryOf(outputs, "src/page.ts");
+  const style = entryOf(outputs, "src/styles/page.css");
   const first = loadedFirst(outputs, script);
   const preloads = first.filter((name) => name !== script)
     .map((name) => `<link rel="modulepreload" href="./${basename(name)}">`).join("\n    ");

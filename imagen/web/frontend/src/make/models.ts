@@ -13,6 +13,7 @@ const MOST_SHOWN = 80;
 @customElement("imagen-models")
 export class Models extends Part {
   @property({ attribute: false }) chosen: Model | undefined;
+  @state() private isOpen = false;
   @state() private words = "";
   @state() private onlyReady = false;
   @state() private picked: readonly string[] = [];
@@ -33,7 +34,7 @@ export class Models extends Part {
       </div>
       <dialog class="models-dialog" aria-labelledby="models-title" @close=${this.#close}>
         ${this.#head()}
-        <div class="models-list" role="group" aria-label=${this.t.model}>${this.#rows()}</div>
+        <div class="models-list" role="group" aria-label=${this.t.model}>${this.isOpen ? this.#rows() : nothing}</div>
         <div class="models-foot">
           <span class="hint">${this.t.modelsPicked(this.picked.length)}</span>
           <form method="dialog"><button class="button primary">${this.t.done}</button></form>
@@ -98,11 +99,13 @@ export class Models extends Part {
     this.picked = draft.value.models.length > 0 ? draft.value.models
       : this.chosen === undefined ? [] : [this.chosen.id];
     this.words = "";
+    this.isOpen = true;
     this.querySelector("dialog")!.showModal();
     this.querySelector<HTMLElement>(".models-head input[type=search]")?.focus();
   }
 
   #close(): void {
+    this.isOpen = false;
     const ids = [...this.picked];
     this.dispatchEvent(new CustomEvent("choose", { detail: ids }));
   }

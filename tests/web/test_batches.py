@@ -286,6 +286,19 @@ async def test_a_stream_ends_with_the_server_and_is_alive_until_then(autojump_cl
     assert b"event: ending" in parts[-1]
 
 
+async def test_nothing_is_missed_while_the_first_part_is_sent():
+    log = EventLog()
+    stream = log.read(None)
+    assert b"event: hello" in await anext(stream)
+    log.add("n", {})
+    log.close()
+    rest = b"".join([part async for part in stream])
+    assert [line for line in rest.split(b"\n") if line.startswith(b"event:")] == [
+        b"event: n",
+        b"event: ending",
+    ]
+
+
 async def test_images_of_other_programs_are_heard_of(autojump_clock):
     async with (
         open_test_client(lambda request: images_reply()) as (client, _),

@@ -72,9 +72,10 @@ class EventLog:
         closed.
         """
         self._readers += 1
+        # Before the first part is sent, which may take a while.
+        number = self._number if after is None else self._place_of(after)
         try:
             yield b"retry: 1000\n\n" + self._write("hello", {"run": self.run}, None)
-            number = self._number if after is None else self._place_of(after)
             while not (self._is_closed and number == self._number):
                 if number is None or self._is_lost(number):
                     number = self._number

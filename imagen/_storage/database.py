@@ -449,6 +449,9 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         connection.create_function("image_facets", 13, image_facets, deterministic=True)
         connection.create_function("input_hashes", 1, input_hashes, deterministic=True)
         _migrate(connection, path)
+        # What a statement may have to undo is kept in memory: in a file of
+        # /var/tmp, an image takes 18 pages, and that folder may be full.
+        connection.execute("PRAGMA temp_store = MEMORY")
     except (OSError, sqlite3.Error) as error:
         raise _broken(path, "opened", error) from error
     return connection

@@ -187,3 +187,10 @@ async def test_a_batch_is_marked_as_a_whole_or_not_at_all(tmp_path):
     with pytest.raises(imagen.StorageError, match="was not sent"):
         await ledger.mark_sent(["a"], "me", 3.0)
     await database.aclose()
+
+
+async def test_a_full_temporary_folder_keeps_no_image_out(tmp_path):
+    database = await Database.open(tmp_path / "imagen.sqlite3", InlineWorkers())
+    # 2: what a statement may have to undo is kept in memory.
+    assert await database.read("PRAGMA temp_store") == [(2,)]
+    await database.aclose()

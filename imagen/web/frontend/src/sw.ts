@@ -53,13 +53,17 @@ async function keptOrFetched(request: Request, name: string): Promise<Response> 
   return (await (await caches.open(name)).match(request)) ?? fetch(request);
 }
 
-async function fetchedOrKept({ request }: FetchEvent): Promise<Response> {
-  const cache = await caches.open(SHELL);
+async function fetchedOrKept(event: FetchEvent): Promise<Response> {
+  let reply: Response;
   try {
-    const reply = await fetch(request);
-    if (reply.ok) await cache.put(request, reply.clone());
-    return reply;
+    reply = await fetch(event.request);
   } catch {
-    return (await cache.match(request)) ?? Response.error();
+    return (await (await caches.open(SHELL)).match(event.request)) ?? Response.error();
   }
+  if (reply.ok) event.waitUntil(keep(event.request, reply.clone()).catch(() => undefined));
+  return reply;
+}
+
+async function keep(request: Request, reply: Response): Promise<void> {
+  await (await caches.open(SHELL)).put(request, reply);
 }

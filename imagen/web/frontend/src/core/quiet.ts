@@ -1,5 +1,5 @@
-// What can wait is done once the page has fetched nothing for a moment: then it keeps nobody from
-// the server and the disk.
+// What can wait is done once the page has fetched nothing for a moment: so the user never waits for
+// it.
 let fetchedAt = Date.now();
 
 new PerformanceObserver((list) => {

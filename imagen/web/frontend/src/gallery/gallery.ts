@@ -119,6 +119,7 @@ export class Gallery extends Part {
 
   #giveUp(): void {
     clearTimeout(this.#later);
+    this.#later = undefined;
     for (const tile of this.#tiles.values()) {
       if (tile.image.complete) continue;
       tile.id = null;

@@ -33,8 +33,8 @@ class AtomicFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = _temporary_name(path)
-        self.stream: BinaryIO = open(self._temporary, "xb")
+        self._temporary = Path(_temporary_name(path))
+        self.stream: BinaryIO = self._temporary.open("xb")
 
     def commit(self) -> int:
         """Fsync the file, rename it to its path, and return its size."""
@@ -51,7 +51,7 @@ class AtomicFile:
         with suppress(OSError):
             self.stream.close()
         with suppress(OSError):
-            os.unlink(self._temporary)
+            self._temporary.unlink(missing_ok=True)
 
 
 def save_file(path: Path, data: bytes) -> None:

@@ -782,6 +782,29 @@ def test_the_other_language_is_whole(browser, furnished):
     context.close()
 
 
+def test_another_search_gives_up_the_images_that_are_still_coming(browser, furnished):
+    site, _ = furnished
+    context = browser.new_context(viewport=DESKTOP, locale="en-US")
+    context.route("**/thumbnail/*", lambda route: None)
+    tab = Tab(context, site.url)
+    until(lambda: tab.find(".tile img[src]").count() == 3, "the images are asked for")
+    given_up: list[str] = []
+    searches: list[sync_api.Route] = []
+    tab.page.on("requestfailed", lambda request: given_up.append(request.url))
+    context.route("**/api/1/images?*", lambda route: searches.append(route))
+    search = tab.find(".images-bar input[type=search]")
+    search.fill("no such words")
+    until(lambda: tab.tiles() == 0 and len(given_up) == 3, "they are given up")
+    assert tab.find(".tile img[src]").count() == 0
+    context.unroute("**/thumbnail/*")
+    # As if the server did not answer: the images of before stay.
+    context.route("**/api/1/images?*", lambda route: route.abort())
+    for one in searches:
+        one.abort()
+    until(lambda: tab.tiles() == 3, "they are asked for again")
+    context.close()
+
+
 def test_everything_is_reached_by_the_keyboard(browser, furnished):
     site, ids = furnished
     context = browser.new_context(viewport=DESKTOP, locale="en-US")

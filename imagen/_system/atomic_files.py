@@ -33,7 +33,7 @@ class AtomicFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = Path(_temporary_name(path))
+        self._temporary = _temporary_name(path)
         self.stream: BinaryIO = self._temporary.open("xb")
 
     def commit(self) -> int:
@@ -43,7 +43,7 @@ class AtomicFile:
         size = self.stream.tell()
         self.stream.close()
         os.replace(self._temporary, self._path)
-        _sync_folder(os.path.dirname(self._path))
+        _sync_folder(self._path.parent)
         return size
 
     def discard(self) -> None:
@@ -87,7 +87,7 @@ class FileToWrite:
 
     def __init__(self, path: Path, data: bytes, *, mode: int = _MODE) -> None:
         self.path = path
-        self.folder = os.path.dirname(path)
+        self.folder = path.parent
         self._mode = mode
         self.error: OSError | None = None
         self._data = data
@@ -127,7 +127,7 @@ class FileToWrite:
         with suppress(OSError):
             self._close()
         with suppress(OSError):
-            os.unlink(self._temporary)
+            self._temporary.unlink(missing_ok=True)
 
     def _drop_pages(self) -> None:
         """Give the pages of a large file back to the system.
@@ -173,22 +173,20 @@ def write_together(files: Sequence[FileToWrite]) -> None:
                     file.error = file.error or error
 
 
-def _temporary_name(path: Path) -> str:
-    # A text: to take a path apart and to join it takes ten times as long.
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{os.path.splitext(name)[0]}-{new_id()}{PART}")
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.stem}-{new_id()}{PART}")
 
 
-def _create(path: str, mode: int) -> int:
+def _create(path: Path, mode: int) -> int:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     try:
         return os.open(path, flags, mode)
     except FileNotFoundError:
-        make_private_folder(Path(path).parent)
+        make_private_folder(path.parent)
         return os.open(path, flags, mode)
 
 
-def _sync_folder(folder: str) -> None:
+def _sync_folder(folder: Path) -> None:
     if os.name != "posix":  # pragma: no cover - Windows cannot open folders.
         return
     try:

@@ -230,7 +230,7 @@ def _by_folders(files: Sequence[FileToWrite]) -> list[list[FileToWrite]]:
     them.
     """
     parts: list[list[FileToWrite]] = [[] for _ in range(_SIDE_BY_SIDE)]
-    numbers: dict[str, int] = {}
+    numbers: dict[Path, int] = {}
     for file in files:
         number = numbers.setdefault(file.folder, len(numbers))
         parts[number % _SIDE_BY_SIDE].append(file)

@@ -73,15 +73,18 @@ class Renditions:
                 "This image is in memory only and has no file: get its bytes with `read`."
             )
         path = self._path(image, transform)
-        await self._make(image, image.path, transform, path)
+        await self._find(image, image.path, transform, path)
         return path
 
-    async def _make(self, image: Image, source: Path, transform: Transform, path: Path) -> bytes:
+    async def _find(self, image: Image, source: Path, transform: Transform, path: Path) -> bytes:
+        """Return the bytes of a rendition, which is created if missing."""
         lock = self._making.setdefault(path, trio.Lock())
         async with lock:
+            if (found := await self._workers.run(partial(_use, path))) is not None:
+                return found
             if image.remote is not None:
                 # Not in a thread for images: it may wait for the store.
-                await self._workers.run_remote(partial(_fetch_for, image, path))
+                await self._workers.run_remote(image.fetch)
             return await self._workers.run(partial(_make, source, transform, path))
 
     async def read(self, image: Image, transform: Transform) -> bytes:
@@ -93,7 +96,7 @@ class Renditions:
         """
         if image.path is None:
             return await self._workers.run(lambda: transform_or_placeholder(image.data, transform))
-        return await self._make(image, image.path, transform, self._path(image, transform))
+        return await self._find(image, image.path, transform, self._path(image, transform))
 
     async def remove(self, sha256: str) -> int:
         """Delete the renditions of the image with this hash, and return their
@@ -119,14 +122,7 @@ class Renditions:
         return self._folder / name[:2] / name
 
 
-def _fetch_for(image: Image, path: Path) -> None:
-    if _use(path) is None:
-        image.fetch()
-
-
 def _make(source: Path, transform: Transform, path: Path) -> bytes:
-    if (made := _use(path)) is not None:
-        return made
     data = transform_or_placeholder(read_image(source), transform)
     try:
         write_atomically(path, data)

@@ -1,7 +1,7 @@
 """The bundle of the front end: files that were built, by their names.
 
-They are kept in memory, 0.3 MB: a page opens with eleven of them, and to stream
-one from the disk takes four visits to a thread.
+They are kept in memory, 0.3 MB: to stream one from the disk takes four visits to
+a thread.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ wheel has it inside. The API is there all the same.</p>
 
 
 class Pages:
-    """Files of the bundle as they were at first; blocking. A name is only looked
-    up among those, so no path leads out.
+    """Files of the bundle, read once; blocking. A name is only looked up among
+    those, so no path leads out.
     """
 
     def __init__(self, folder: Path = BUNDLE) -> None:

@@ -247,6 +247,7 @@ async def test_a_model_has_parameters_in_the_order_of_all():
         reply = await page.read("models")
         names, models = reply["parameters"], reply["models"]
         assert models[0]["is_default"]
+        assert {"size", "seed", "mask", "references", "quality"} <= set(names)
         assert len(set(names)) == len(names)
         for model in models:
             own = [parameter["name"] for parameter in model["parameters"]]

@@ -203,9 +203,7 @@ class Admission:
 
     async def _reserve_row(self, attempt: RunningAttempt, *, wait: bool) -> None:
         library = self._runtime.library
-        if library is None:
-            await trio.lowlevel.checkpoint()
-        else:
+        if library is not None:
             await library.files.check_room()
         queue = self._queues.setdefault(attempt.planned.model.id, trio.Lock())
         # A caller who does not wait is admitted or refused at once, past the

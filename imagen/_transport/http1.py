@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -19,12 +19,11 @@ import httpx2
 import trio
 
 from .http1_body import BodyReader, body_reader
-from .tcp import READ_BYTES, BulkBackend, as_httpx2
+from .tcp import READ_BYTES, BulkBackend, PlainStream, as_httpx2
 
 __all__ = ["Http1Client", "Http1Reply"]
 
 _KEEPALIVE_SECONDS = 30.0
-_CLOSE_SECONDS = 1.0
 # httpcore2's bound.
 _MOST_HEAD_BYTES = 100 << 10
 _SMALL_REQUEST = 16 << 10
@@ -82,14 +81,17 @@ class Http1Client:
             try:
                 head = await connection.exchange(request, content, on_leave)
             except BaseException:
-                await connection.aclose()
+                connection.close()
+                # When a client is left, all connections close before their
+                # tasks go on.
+                await trio.lowlevel.cancel_shielded_checkpoint()
                 raise
         return Http1Reply(method, head, connection, self._give_back)
 
     async def aclose(self) -> None:
         """Close the connections that no request uses."""
         while self._idle:
-            await self._idle.pop().aclose()
+            self._idle.pop().close()
 
     async def _take(self) -> _Connection:
         now = trio.current_time()
@@ -97,7 +99,7 @@ class Http1Client:
             connection = self._idle.pop()
             if connection.expires_at > now and connection.is_open():
                 return connection
-            await connection.aclose()
+            connection.close()
         return await self._connect()
 
     async def _connect(self) -> _Connection:
@@ -116,12 +118,12 @@ class Http1Client:
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
 
-    async def _give_back(self, connection: _Connection) -> None:
+    def _give_back(self, connection: _Connection) -> None:
         now = trio.current_time()
         connection.expires_at = now + _KEEPALIVE_SECONDS
         self._idle.append(connection)
         while self._idle[0].expires_at <= now:
-            await self._idle.popleft().aclose()
+            self._idle.popleft().close()
 
 
 class Http1Reply:
@@ -132,7 +134,7 @@ class Http1Reply:
         method: str,
         head: h11.Response,
         connection: _Connection,
-        give_back: Callable[[_Connection], Awaitable[None]],
+        give_back: Callable[[_Connection], None],
     ) -> None:
         self.status = head.status_code
         self.headers = _read_headers(head)
@@ -157,13 +159,13 @@ class Http1Reply:
         if connection is None:
             return
         if self._at_end and self._body.is_clean and connection.may_go_on:
-            await self._give_back(connection)
+            self._give_back(connection)
         else:
-            await connection.aclose()
+            connection.close()
 
 
 class _Connection:
-    def __init__(self, stream: httpcore2.AsyncNetworkStream, write_seconds: float) -> None:
+    def __init__(self, stream: PlainStream, write_seconds: float) -> None:
         self.expires_at = 0.0
         self._may_go_on = False
         self._stream = stream
@@ -226,9 +228,8 @@ class _Connection:
     def is_open(self) -> bool:
         return not self._stream.get_extra_info("is_readable")
 
-    async def aclose(self) -> None:
-        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await self._stream.aclose()
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _read_headers(head: h11.Response) -> dict[str, str]:

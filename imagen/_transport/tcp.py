@@ -24,6 +24,7 @@ __all__ = [
     "READ_BYTES",
     "BulkBackend",
     "BulkTransport",
+    "PlainStream",
     "as_httpx2",
     "read_socket",
     "resolve_public",
@@ -32,6 +33,9 @@ __all__ = [
 READ_BYTES = 1 << 20
 # More than one record a call, so that a megabyte needs few of them.
 _DECRYPT_BYTES = 1 << 18
+# The buffer between the socket and the TLS layer keeps the size that it once
+# had: with 1 MiB a batch of 2 MB replies takes a fifth more memory.
+_ENCRYPTED_BYTES = 1 << 18
 # The pool checks every idle connection for each request, and each check is a
 # system call that hands the interpreter to another thread. A connection used
 # this recently is taken to be open; it may close at any moment anyway.
@@ -156,14 +160,13 @@ def _fail_after(seconds: float) -> Iterator[None]:
         yield
 
 
-class _PlainStream(httpcore2.AsyncNetworkStream):
+class PlainStream(httpcore2.AsyncNetworkStream):
     """Stream over a TCP connection. One task reads or writes at a time, so the
     socket is used without the guards of Trio's own stream.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._socket = stream.socket
+    def __init__(self, socket: trio.socket.SocketType) -> None:
+        self._socket = socket
         self._fresh_until = 0.0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -184,21 +187,27 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
             while left:
                 left = left[await self._socket.send(left) :]
 
+    def close(self) -> None:
+        """Close the connection at once. TLS says no goodbye: the length of the
+        body is known without.
+        """
+        self._socket.close()
+
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        self.close()
 
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        tls = _TlsStream(self._stream, ssl_context, server_hostname)
+    ) -> PlainStream:
+        tls = _TlsStream(self._socket, ssl_context, server_hostname)
         try:
             with _CONNECTING, _within(timeout):
                 await tls.handshake()
         except BaseException:
-            await trio.aclose_forcefully(self._stream)
+            self.close()
             raise
         return tls
 
@@ -226,11 +235,11 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
         return self._socket.is_readable()
 
 
-class _TlsStream(_PlainStream):
+class _TlsStream(PlainStream):
     def __init__(
-        self, stream: trio.SocketStream, context: ssl.SSLContext, server_hostname: str | None
+        self, socket: trio.socket.SocketType, context: ssl.SSLContext, server_hostname: str | None
     ) -> None:
-        super().__init__(stream)
+        super().__init__(socket)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=server_hostname
@@ -271,7 +280,7 @@ class _TlsStream(_PlainStream):
         """Read what the socket has. The TLS layer decides if the end of the
         stream was orderly.
         """
-        if data := await self._socket.recv(READ_BYTES):
+        if data := await self._socket.recv(_ENCRYPTED_BYTES):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
@@ -349,14 +358,14 @@ class BulkBackend(httpcore2.AsyncNetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
+    ) -> PlainStream:
         with _CONNECTING, _within(timeout):
             if self._public_only:
                 # By the address that was looked at: a name may have another one
                 # a moment later.
                 host = (await resolve_public(host, port, allow_loopback=self._allow_loopback))[0]
             stream = await trio.open_tcp_stream(host, port, local_address=local_address)
-        return _PlainStream(stream)
+        return PlainStream(stream.socket)
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)

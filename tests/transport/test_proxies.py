@@ -251,7 +251,7 @@ async def test_a_foreign_exception_after_sending_may_be_billed(monkeypatch, kind
     async def broken(self, *args):
         raise raised
 
-    monkeypatch.setattr(imagen._transport.tcp._PlainStream, "read", broken)
+    monkeypatch.setattr(imagen._transport.tcp.PlainStream, "read", broken)
     async with open_server(stall) as server, open_driver(server.url) as driver:
         error = await failure(run_openai(driver))
     assert outcome(error) == (imagen.OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")

@@ -21,6 +21,7 @@ from .._storage.ledger import Ledger
 from .._storage.owners import Owners
 from .._storage.set_aside import SetAside
 from .._system.ids import new_id
+from .._system.memory import keep_freed_memory
 from .._system.nursery import open_bare_nursery
 from .._system.process_locks import OWNERS
 from .._system.threads import ThreadWorkers, Workers
@@ -87,6 +88,7 @@ async def open_client(
     cancels the sessions and waits at most `salvage_seconds` for what has been
     sent.
     """
+    keep_freed_memory()
     settings = load_settings() if settings is None else settings
     workers = ThreadWorkers() if workers is None else workers
     events = EventRelay(*handlers_of(on_event))

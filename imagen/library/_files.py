@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import trio
 
 from .._errors import StorageError
 from .._results.images import SUFFIXES, RemoteFiles
@@ -72,6 +73,7 @@ class ImageFiles:
         self.remote = store
         self._workers = workers
         self._room_checked_at = -_ROOM_CHECK_SECONDS
+        self._checking_room = trio.Lock()
         self._groups = Groups(self._write_together, seconds=_WRITE_SECONDS, most=_MOST_OPEN_FILES)
 
     async def check_room(self) -> None:
@@ -80,10 +82,16 @@ class ImageFiles:
         Raises:
             StorageError: it has not.
         """
-        now = time.monotonic()
-        if now - self._room_checked_at >= _ROOM_CHECK_SECONDS:
-            await self._workers.run(self._check_room)
-            self._room_checked_at = now
+        if self._is_room_known():
+            return
+        async with self._checking_room:
+            # Another task may have looked meanwhile.
+            if not self._is_room_known():
+                await self._workers.run(self._check_room)
+                self._room_checked_at = time.monotonic()
+
+    def _is_room_known(self) -> bool:
+        return time.monotonic() - self._room_checked_at < _ROOM_CHECK_SECONDS
 
     def prepare(self, data: bytes) -> PreparedImage:
         """Read an image, without writing anything.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -60,3 +61,18 @@ async def test_a_file_that_fails_spoils_no_other(monkeypatch, tmp_path):
     written = {int(path.stem, 16) & 0xFF for path in tmp_path.glob("?/*.png")}
     assert written == {number for number in range(100) if number % 16 != 3}
     assert not list(tmp_path.glob("*/.*"))
+
+
+async def test_the_disk_is_asked_once_for_all_that_come_together(monkeypatch, tmp_path):
+    files = ImageFiles(tmp_path, ThreadWorkers(images=4))
+    real, asked = shutil.disk_usage, list[str]()
+
+    def disk_usage(folder: Path) -> object:
+        asked.append(str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(files.check_room)
+    assert asked == [str(tmp_path)]

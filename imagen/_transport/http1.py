@@ -30,7 +30,8 @@ _SMALL_REQUEST = 16 << 10
 _WITH_BODY = ("POST", "PUT", "PATCH")
 # Checking a head takes 40 us; those of a batch are the same.
 _MOST_HEADS = 16
-_END = h11.EndOfMessage()
+_END_OF_HEAD = b"\r\n\r\n"
+_END_OF_BODY = h11.EndOfMessage()
 
 
 class Http1Client:
@@ -170,14 +171,15 @@ class _Connection:
         self._may_go_on = False
         self._stream = stream
         self._write_seconds = write_seconds
-        self._received = b""
+        # What came behind the head, from there on.
+        self._received, self._at = b"", 0
 
     async def exchange(
         self, request: h11.Request, content: bytes, on_leave: Callable[[], None]
     ) -> h11.Response:
         """Send a request, and return the head of its reply."""
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD_BYTES)
-        events = (request, h11.Data(data=content), _END)
+        events = (request, h11.Data(data=content), _END_OF_BODY)
         data = b"".join([http.send(event) or b"" for event in events])
         self._may_go_on = False
         on_leave()
@@ -191,39 +193,53 @@ class _Connection:
             await self._stream.write(data, seconds)
             whole = True
         head = await self._receive_head(http)
-        self._received, _ = http.trailing_data
         self._may_go_on = whole and http.our_state is h11.DONE
         return head
 
     async def _receive_head(self, http: h11.Connection) -> h11.Response:
-        while True:
+        """Return the head. What came behind it goes past h11, which would copy
+        it twice.
+        """
+        block, at = b"", 0
+        event: object = h11.NEED_DATA
+        while not isinstance(event, h11.Response):
+            if event is h11.NEED_DATA:
+                if at == len(block):
+                    block, at = await self._stream.read(READ_BYTES), 0
+                if not block:
+                    text = "Server disconnected without sending a response."
+                    raise httpx2.RemoteProtocolError(text)
+                end = block.find(_END_OF_HEAD, at)
+                end = len(block) if end < 0 else end + len(_END_OF_HEAD)
+                http.receive_data(block[at:end])
+                at = end
             try:
                 event = http.next_event()
             except h11.RemoteProtocolError as error:
                 raise httpx2.RemoteProtocolError(str(error)) from error
-            if isinstance(event, h11.Response):
-                return event
-            if event is not h11.NEED_DATA:
-                continue
-            block = await self._stream.read(READ_BYTES)
-            if not block:
-                raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
-            http.receive_data(block)
+        if behind := http.trailing_data[0]:
+            # The head had lines that end otherwise.
+            block, at = behind + block[at:], 0
+        self._received, self._at = block, at
+        return event
 
     async def receive_body(self, body: BodyReader) -> bytes:
         """Return the next data; b"" at its end."""
         while not body.ended:
             if body.fault:
                 raise httpx2.RemoteProtocolError(body.fault)
-            block, self._received = self._received, b""
-            if data := body.feed(block or await self._stream.read(READ_BYTES)):
+            block, at = self._received, self._at
+            self._received, self._at = b"", 0
+            if at == len(block):
+                block, at = await self._stream.read(READ_BYTES), 0
+            if data := body.feed(block, at):
                 return data
         return b""
 
     @property
     def may_go_on(self) -> bool:
         """True if another request can follow, once the body was read."""
-        return self._may_go_on and not self._received
+        return self._may_go_on and self._at == len(self._received)
 
     def is_open(self) -> bool:
         return not self._stream.get_extra_info("is_readable")

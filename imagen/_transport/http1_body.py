@@ -26,9 +26,9 @@ class BodyReader(Protocol):
     fault: str
     """What is wrong with the last block; its data before that was returned."""
 
-    def feed(self, block: bytes) -> bytes:
-        """Return the data of a block; b"" as a block is the end of the
-        connection.
+    def feed(self, block: bytes, at: int = 0) -> bytes:
+        """Return the data of a block from `at` on; b"" as a block is the end of
+        the connection.
         """
         ...
 
@@ -52,9 +52,9 @@ class _OpenBody:
     is_clean = False
     fault = ""
 
-    def feed(self, block: bytes) -> bytes:
+    def feed(self, block: bytes, at: int = 0) -> bytes:
         self.ended = not block
-        return block
+        return block[at:]
 
 
 class _SizedBody:
@@ -64,15 +64,15 @@ class _SizedBody:
         self.fault = ""
         self._left = size
 
-    def feed(self, block: bytes) -> bytes:
+    def feed(self, block: bytes, at: int = 0) -> bytes:
         if not block and self._left:
             self.fault = f"the connection was closed {self._left} bytes before the end of the body"
-        if len(block) > self._left:
+        if len(block) - at > self._left:
             self.is_clean = False
-            block = block[: self._left]
-        self._left -= len(block)
+        data = block[at : at + self._left]
+        self._left -= len(data)
         self.ended = self._left == 0
-        return block
+        return data
 
 
 class _ChunkedBody:
@@ -85,14 +85,14 @@ class _ChunkedBody:
         self._in_trailers = False
         self._line = b""
 
-    def feed(self, block: bytes) -> bytes:
+    def feed(self, block: bytes, at: int = 0) -> bytes:
         if not block and not self.ended:
             self.fault = "the connection was closed in the middle of the body"
             return b""
-        block, self._line = self._line + block, b""
+        if self._line:
+            block, at, self._line = self._line + block[at:], 0, b""
         view = memoryview(block)
         pieces: list[memoryview] = []
-        at = 0
         while not self.ended and not self.fault:
             if self._left:
                 piece = view[at : at + self._left]

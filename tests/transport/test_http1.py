@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
+import h11
 import httpx2
 import pytest
 import trio
 
-from imagen._transport.http1 import Http1Client
+from imagen._transport.http1 import Http1Client, _Connection
+from imagen._transport.http1_body import body_reader
 from tests.support.drivers import answering, open_server
 
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -121,6 +123,46 @@ async def test_headers_are_read_as_httpx2_reads_them():
         async with httpx2.AsyncClient() as other:
             known = dict((await other.get(server.url)).headers)
     assert headers == {name.lower(): value for name, value in known.items()} | {"x-name": "café"}
+
+
+class Blocks:
+    """Stream that brings a reply in given blocks."""
+
+    def __init__(self, *blocks):
+        self._blocks = [*blocks, b""]
+
+    async def read(self, max_bytes, timeout=None):
+        return self._blocks.pop(0)
+
+    async def write(self, buffer, timeout=None):
+        pass
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        REPLY,
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + REPLY,
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + REPLY,
+        b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok",
+        b"HTTP/1.1 200 OK\ncontent-length: 12\n\nok\r\n\r\nokokok",
+    ],
+)
+async def test_a_reply_is_read_however_it_is_cut(reply):
+    request = h11.Request(method="GET", target="/", headers=[("host", "x")])
+    for cut in range(1, len(reply) + 1):
+        connection = _Connection(Blocks(*filter(None, [reply[:cut], reply[cut:]])), 5.0)
+        head = await connection.exchange(request, b"", lambda: None)
+        body = body_reader(
+            "GET", head.status_code, {a.decode(): b.decode() for a, b in head.headers}
+        )
+        data = b""
+        while piece := await connection.receive_body(body):
+            data += piece
+        assert data == (b"ok\r\n\r\nokokok" if b": 12" in reply else b"ok")
+        assert body.is_clean
+        assert connection.may_go_on
 
 
 @pytest.mark.parametrize("value", ["secret\nb", "secret\r\nx: y", "secret\0", "secret é"])

@@ -20,11 +20,14 @@ _MOST_USD = Decimal(10**6)
 # The largest number of a database column.
 _LARGEST_SEED = 2**63 - 1
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# As Decimal: the cents of a float are not exact.
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def read_count(value: object) -> int | None:
     """Return a count of tokens, written as a number or as a text."""
-    amount = _read_decimal(value)
+    # Nearly all are plain numbers. No isinstance: True is an int too.
+    amount = value if type(value) is int else _read_decimal(value)
     if amount is None or not 0 <= amount <= _MOST_TOKENS or amount != int(amount):
         return None
     return int(amount)
@@ -66,8 +69,7 @@ def read_fields(raw: msgspec.Raw) -> Mapping[str, object]:
 
 
 def _decode(text: bytes) -> object:
-    # As Decimal: the cents of a float are not exact.
-    value: object = msgspec.json.Decoder(float_hook=Decimal).decode(text)
+    value: object = _DECODER.decode(text)
     return value
 
 

@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
 
     glibc gives the memory of a reply back to the system, and asks for it again
     page by page for the next one. It keeps blocks as large as one that was freed
-    before: mallopt(3), M_MMAP_THRESHOLD. Nobody writes to this one, so it takes
-    no memory itself. Other C libraries ignore it.
+    before: mallopt(3), M_MMAP_THRESHOLD. This one is never written to, so it
+    takes no memory itself. Other C libraries ignore it.
     """
     bytes(_BLOCK_BYTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 import trio
@@ -74,14 +74,10 @@ class ThreadWorkers:
         return await _run_in_thread(call, self._remote, abandon=True)
 
 
-async def run_side_by_side(workers: Workers, calls: Sequence[Callable[[], object]]) -> None:
+async def run_side_by_side(workers: Workers, calls: Iterable[Callable[[], object]]) -> None:
     """Run several calls; return when all have ended. A cancellation waits for
     them.
     """
-    if len(calls) == 1:
-        # An image that comes alone does not pay for a nursery.
-        await workers.run(calls[0])
-        return
     async with trio.open_nursery() as nursery:
         for call in calls:
             nursery.start_soon(workers.run, call)

@@ -171,7 +171,7 @@ class _Connection:
         self._may_go_on = False
         self._stream = stream
         self._write_seconds = write_seconds
-        # What came behind the head, from there on.
+        # What has come; it is read up to there.
         self._received, self._at = b"", 0
 
     async def exchange(
@@ -200,27 +200,24 @@ class _Connection:
         """Return the head. What came behind it goes past h11, which would copy
         it twice.
         """
-        block, at = b"", 0
         event: object = h11.NEED_DATA
         while not isinstance(event, h11.Response):
             if event is h11.NEED_DATA:
-                if at == len(block):
-                    block, at = await self._stream.read(READ_BYTES), 0
+                block, at = await self._take_block()
                 if not block:
                     text = "Server disconnected without sending a response."
                     raise httpx2.RemoteProtocolError(text)
                 end = block.find(_END_OF_HEAD, at)
                 end = len(block) if end < 0 else end + len(_END_OF_HEAD)
                 http.receive_data(block[at:end])
-                at = end
+                self._received, self._at = block, end
             try:
                 event = http.next_event()
             except h11.RemoteProtocolError as error:
                 raise httpx2.RemoteProtocolError(str(error)) from error
         if behind := http.trailing_data[0]:
             # The head had lines that end otherwise.
-            block, at = behind + block[at:], 0
-        self._received, self._at = block, at
+            self._received, self._at = behind + self._received[self._at :], 0
         return event
 
     async def receive_body(self, body: BodyReader) -> bytes:
@@ -228,13 +225,17 @@ class _Connection:
         while not body.ended:
             if body.fault:
                 raise httpx2.RemoteProtocolError(body.fault)
-            block, at = self._received, self._at
-            self._received, self._at = b"", 0
-            if at == len(block):
-                block, at = await self._stream.read(READ_BYTES), 0
-            if data := body.feed(block, at):
+            if data := body.feed(*await self._take_block()):
                 return data
         return b""
+
+    async def _take_block(self) -> tuple[bytes, int]:
+        """Return what has come and was not read, or else what comes next, and
+        where in it to read on.
+        """
+        block, at = self._received, self._at
+        self._received, self._at = b"", 0
+        return (block, at) if at < len(block) else (await self._stream.read(READ_BYTES), 0)
 
     @property
     def may_go_on(self) -> bool:

@@ -26,8 +26,7 @@ _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 def read_count(value: object) -> int | None:
     """Return a count of tokens, written as a number or as a text."""
-    # Nearly all are plain numbers. No isinstance: True is an int too.
-    amount = value if type(value) is int else _read_decimal(value)
+    amount = _read_decimal(value)
     if amount is None or not 0 <= amount <= _MOST_TOKENS or amount != int(amount):
         return None
     return int(amount)
